@@ -1,0 +1,129 @@
+/**
+ * The table of settings. Each is declared once: `partyline config`, validation, the file and the reference page
+ * `docs/reference/settings.md` come from here.
+ */
+
+interface SettingBase {
+  /** One sentence. */
+  readonly about: string
+  /** Unit of a number, for people. */
+  readonly unit?: string
+}
+
+export type Setting = SettingBase &
+  (
+    | { readonly type: 'string'; readonly default: string; readonly maxLength: number }
+    | { readonly type: 'integer'; readonly default: number; readonly min: number; readonly max: number }
+    | { readonly type: 'boolean'; readonly default: boolean }
+    | { readonly type: 'choice'; readonly default: string; readonly choices: readonly string[] }
+    | {
+        readonly type: 'list'
+        readonly default: readonly string[]
+        readonly maxItems: number
+        readonly maxLength: number
+      }
+  )
+
+export const SETTINGS = {
+  name: {
+    type: 'string',
+    default: '',
+    maxLength: 63,
+    about: "The name others read; empty means one made from the machine's name.",
+  },
+  port: {
+    type: 'integer',
+    default: 47800,
+    min: 1,
+    max: 65535,
+    about: 'TCP and UDP port; another is picked and advertised if it is taken.',
+  },
+  'log.level': {
+    type: 'choice',
+    default: 'info',
+    choices: ['error', 'warn', 'info', 'debug'],
+    about: 'Least important level that is logged.',
+  },
+  'network.interfaces': {
+    type: 'list',
+    default: [],
+    maxItems: 64,
+    maxLength: 64,
+    about: 'Names of the interfaces that take part; empty means all but VPN and container ones.',
+  },
+  'network.exclude': {
+    type: 'list',
+    default: [],
+    maxItems: 64,
+    maxLength: 64,
+    about: 'Names of interfaces that never take part.',
+  },
+  'discovery.mdns': { type: 'boolean', default: true, about: 'Find peers by mDNS / DNS-SD (`_partyline._tcp`).' },
+  'discovery.beacon': {
+    type: 'boolean',
+    default: true,
+    about: 'Find peers by signed broadcast and multicast beacons.',
+  },
+  'discovery.hints': {
+    type: 'list',
+    default: [],
+    maxItems: 256,
+    maxLength: 128,
+    about: 'Addresses (`IP` or `IP:PORT`) to look for peers at, at start and after a network change.',
+  },
+  'discovery.remember': {
+    type: 'boolean',
+    default: true,
+    about: 'Look for known peers at the addresses they had last time.',
+  },
+  'session.idle-close': {
+    type: 'integer',
+    default: 0,
+    min: 0,
+    max: 86_400_000,
+    unit: 'ms',
+    about: 'Close a session that nobody used for this long; 0 keeps it.',
+  },
+  'link.max-per-address': {
+    type: 'integer',
+    default: 64,
+    min: 1,
+    max: 65535,
+    about: 'Most links from one address at a time, streams included.',
+  },
+  'link.max-half-open': {
+    type: 'integer',
+    default: 128,
+    min: 1,
+    max: 4096,
+    about: 'Most links in their handshake at a time.',
+  },
+  'link.handshake-timeout': {
+    type: 'integer',
+    default: 5000,
+    min: 500,
+    max: 60_000,
+    unit: 'ms',
+    about: 'Time a handshake may take.',
+  },
+  'chat.keep': {
+    type: 'integer',
+    default: 1000,
+    min: 0,
+    max: 100_000,
+    about: 'Chat lines kept in memory for apps that ask later.',
+  },
+} as const satisfies Record<string, Setting>
+
+export type SettingKey = keyof typeof SETTINGS
+
+type ValueOf<S> = S extends { type: 'string' | 'choice' }
+  ? string
+  : S extends { type: 'integer' }
+    ? number
+    : S extends { type: 'boolean' }
+      ? boolean
+      : readonly string[]
+
+/** The value of each setting, by key. */
+export type SettingValues = { readonly [K in SettingKey]: ValueOf<(typeof SETTINGS)[K]> }

@@ -1,0 +1,283 @@
+/**
+ * Every error of Partyline, declared once: its stable code, whose doing it is, the exit code of a command that ends
+ * with it, what it means, and what to do. The reference page `docs/reference/errors.md` is generated from this table.
+ */
+
+/** Whose doing an error is. */
+export type ErrorKind = 'usage' | 'local' | 'peer' | 'network' | 'policy'
+
+/** Exit codes of the commands (see the contract in README.md). */
+export const EXIT = { done: 0, failed: 1, usage: 2, noDaemon: 3, notFound: 4, refused: 5, timedOut: 6 } as const
+
+interface ErrorEntry {
+  readonly exit: (typeof EXIT)[keyof typeof EXIT]
+  /** One sentence: what it means. */
+  readonly meaning: string
+  /** One sentence: what to do about it; empty where the message itself has to say. */
+  readonly hint: string
+}
+
+export const ERRORS = {
+  'usage.invalid-argument': {
+    exit: 2,
+    meaning: 'An argument or parameter is missing or malformed.',
+    hint: 'Run the command with --help.',
+  },
+  'usage.unknown-method': {
+    exit: 2,
+    meaning: 'The socket has no method of this name.',
+    hint: 'See docs/reference/methods.md.',
+  },
+  'usage.unknown-setting': {
+    exit: 2,
+    meaning: 'There is no setting of this name.',
+    hint: 'Run `partyline config list`.',
+  },
+  'usage.invalid-setting': {
+    exit: 2,
+    meaning: 'The value does not fit the setting.',
+    hint: 'Run `partyline config list` for types and ranges.',
+  },
+  'usage.ambiguous-peer': {
+    exit: 2,
+    meaning: 'More than one peer goes by this name or prefix.',
+    hint: 'Use more characters of the peer id (`partyline peers`).',
+  },
+  'usage.too-large': {
+    exit: 2,
+    meaning: 'The message is larger than 512 KiB.',
+    hint: 'Use a stream or a file for large content.',
+  },
+  'usage.malformed': {
+    exit: 2,
+    meaning: 'The bytes on the socket are not a request.',
+    hint: 'Send one JSON object a line, or MessagePack-RPC.',
+  },
+  'usage.oversized': {
+    exit: 2,
+    meaning: 'A request is larger than the socket takes.',
+    hint: 'Keep requests below 1 MiB.',
+  },
+  'usage.hello-first': {
+    exit: 2,
+    meaning: 'The first call on a connection has to be `hello`.',
+    hint: 'Call hello {app, protocol} first.',
+  },
+  'usage.protocol': {
+    exit: 2,
+    meaning: 'The daemon does not speak the protocol version asked for.',
+    hint: 'Update the older of the two, app or daemon.',
+  },
+
+  'local.no-daemon': {
+    exit: 3,
+    meaning: 'No daemon is running for this user or home.',
+    hint: 'Start one with `partyline daemon`.',
+  },
+  'local.already-running': {
+    exit: 1,
+    meaning: 'Another daemon already uses this home.',
+    hint: 'Stop it first, or choose another --home.',
+  },
+  'local.port-taken': {
+    exit: 1,
+    meaning: 'The port that was insisted on is in use.',
+    hint: 'Choose another --port, or leave it out.',
+  },
+  'local.identity-exposed': {
+    exit: 1,
+    meaning: 'The identity key can be read by other users.',
+    hint: 'Run `chmod 600` on it.',
+  },
+  'local.identity-damaged': {
+    exit: 1,
+    meaning: 'The identity key cannot be read.',
+    hint: 'Restore it from a backup, or move it away for a new identity.',
+  },
+  'local.settings-damaged': {
+    exit: 1,
+    meaning: 'The settings file cannot be read; it was left as it is.',
+    hint: 'Mend the file, or move it away.',
+  },
+  'local.peers-damaged': {
+    exit: 1,
+    meaning: 'The peer book cannot be read; it was left as it is.',
+    hint: 'Restore peers.json from a backup, or move it away.',
+  },
+  'local.path-too-long': {
+    exit: 1,
+    meaning: 'The path of the socket is longer than the system allows.',
+    hint: 'Choose a shorter --home.',
+  },
+  'local.permission': {
+    exit: 1,
+    meaning: 'The system does not permit this.',
+    hint: 'Check owner and mode of the file or socket.',
+  },
+  'local.limit': {
+    exit: 1,
+    meaning: 'A limit of this connection or daemon is reached.',
+    hint: 'Wait for calls to finish, or use fewer at a time.',
+  },
+  'local.closed': { exit: 1, meaning: 'The connection to the daemon was closed.', hint: 'Connect again.' },
+  'local.stopping': { exit: 1, meaning: 'The daemon is shutting down.', hint: 'Start it again.' },
+  'local.file': {
+    exit: 1,
+    meaning: 'A local file or folder cannot be read or written.',
+    hint: 'Check that it exists and who may use it.',
+  },
+  'local.internal': { exit: 1, meaning: 'A fault in Partyline itself.', hint: 'Please report it, with the log.' },
+
+  'peer.not-found': {
+    exit: 4,
+    meaning: 'No peer goes by this name or id.',
+    hint: 'Run `partyline peers` to see who is there.',
+  },
+  'peer.no-service': {
+    exit: 4,
+    meaning: 'No app at the peer accepts this service.',
+    hint: 'Start one there, `partyline listen SERVICE` say.',
+  },
+  'peer.no-listener': {
+    exit: 4,
+    meaning: 'No app at the peer listens to this channel.',
+    hint: 'Start one there, `partyline messages CHANNEL` say.',
+  },
+  'peer.no-offer': {
+    exit: 4,
+    meaning: 'There is no such offer, or it was withdrawn.',
+    hint: 'Ask the sender to offer it again.',
+  },
+  'peer.busy': { exit: 1, meaning: 'The peer has no room for more of this now.', hint: 'Try again in a moment.' },
+  'peer.closed': { exit: 1, meaning: 'The peer closed the session.', hint: 'Connect again if it is still there.' },
+  'peer.reset': {
+    exit: 1,
+    meaning: 'The stream ended before everything had arrived.',
+    hint: 'Open it again; a file transfer resumes by itself.',
+  },
+  'peer.hash-mismatch': {
+    exit: 1,
+    meaning: 'A received file is not what was sent.',
+    hint: 'Ask the sender to send it again.',
+  },
+  'peer.malformed': {
+    exit: 1,
+    meaning: 'A peer sent bytes that the protocol does not allow.',
+    hint: 'Check that both sides run a current version.',
+  },
+  'peer.oversized': {
+    exit: 1,
+    meaning: 'A peer sent something larger than the limit.',
+    hint: 'Check that both sides run a current version.',
+  },
+  'peer.bad-signature': {
+    exit: 1,
+    meaning: "A signed packet does not carry its sender's signature.",
+    hint: 'Somebody on the network may be forging packets.',
+  },
+  'peer.replayed': {
+    exit: 1,
+    meaning: 'A signed packet was seen before.',
+    hint: 'Somebody on the network may be replaying packets.',
+  },
+  'peer.wrong-key': {
+    exit: 1,
+    meaning: 'The host at this address is not the peer expected.',
+    hint: 'Its address may have gone to another host; wait for discovery.',
+  },
+  'peer.bad-certificate': {
+    exit: 1,
+    meaning: 'The certificate is not a Partyline identity.',
+    hint: 'Check that both sides run a current version.',
+  },
+  'peer.wrong-protocol': {
+    exit: 1,
+    meaning: 'The other side does not speak partyline/1 over TLS 1.3.',
+    hint: 'Check that the port belongs to a Partyline daemon.',
+  },
+  'peer.too-many-links': {
+    exit: 1,
+    meaning: 'Too many links from one address or in all.',
+    hint: 'Wait until some are closed.',
+  },
+  'peer.handshake-timeout': {
+    exit: 1,
+    meaning: 'A handshake was begun and not finished in time.',
+    hint: 'A slow or hostile host; nothing to do.',
+  },
+  'peer.rate-limited': {
+    exit: 1,
+    meaning: 'An address sends more packets than are looked at.',
+    hint: 'A faulty or hostile host; nothing to do.',
+  },
+  'peer.bad-record': {
+    exit: 1,
+    meaning: "An mDNS record is not a Partyline host's.",
+    hint: 'Check that both sides run a current version.',
+  },
+
+  'network.unreachable': {
+    exit: 1,
+    meaning: "None of the peer's addresses answered.",
+    hint: 'Check cable, Wi-Fi isolation and firewall (TCP and UDP of its port).',
+  },
+  'network.timeout': {
+    exit: 6,
+    meaning: 'No answer came in time.',
+    hint: 'Check that the peer is still there (`partyline peers`).',
+  },
+  'network.lost': {
+    exit: 1,
+    meaning: 'The link to the peer was lost.',
+    hint: 'It is dialled again as soon as it is seen.',
+  },
+  'network.none': {
+    exit: 1,
+    meaning: 'No network interface takes part.',
+    hint: 'Plug in a cable, or choose interfaces with `partyline config set network.interfaces`.',
+  },
+
+  'policy.blocked': { exit: 5, meaning: 'The peer is blocked here.', hint: 'Run `partyline trust PEER` to undo it.' },
+  'policy.refused': { exit: 5, meaning: 'The peer refused.', hint: 'Ask its user.' },
+  'policy.owner-only': {
+    exit: 5,
+    meaning: 'Only the owner may do this, on the control socket.',
+    hint: 'Use control.sock (the partyline command does).',
+  },
+} as const satisfies Record<`${ErrorKind}.${string}`, ErrorEntry>
+
+/** A stable error code. */
+export type ErrorCode = keyof typeof ERRORS
+
+/** An error with a stable code: what failed and why in `message`, what to do in `hint`. */
+export class PartylineError extends Error {
+  readonly code: ErrorCode
+  readonly hint: string
+
+  constructor(
+    code: ErrorCode,
+    message: string = ERRORS[code].meaning,
+    options: { hint?: string; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'PartylineError'
+    this.code = code
+    this.hint = options.hint ?? ERRORS[code].hint
+  }
+
+  get exit(): number {
+    return ERRORS[this.code].exit
+  }
+}
+
+/** True for a string that is one of our codes, for what comes off a wire. */
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERRORS, code)
+}
+
+/** Any thrown thing as one of ours; what is not ours becomes `local.internal`. */
+export function toPartylineError(thrown: unknown): PartylineError {
+  if (thrown instanceof PartylineError) return thrown
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  return new PartylineError('local.internal', message, { cause: thrown })
+}

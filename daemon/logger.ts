@@ -1,0 +1,40 @@
+/** Levels, most important first. */
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/** One line of the log: a part's name, what happened, and the facts that go with it. */
+export interface LogEntry {
+  readonly level: LogLevel
+  readonly part: string
+  readonly message: string
+  readonly facts: Readonly<Record<string, unknown>>
+}
+
+export interface Logger {
+  error(message: string, facts?: Record<string, unknown>): void
+  warn(message: string, facts?: Record<string, unknown>): void
+  info(message: string, facts?: Record<string, unknown>): void
+  debug(message: string, facts?: Record<string, unknown>): void
+  /** A logger for a part, `mdns` say; its name stands before each of its lines. */
+  part(name: string): Logger
+}
+
+/** A logger that gives every entry at or above `threshold` to `write`. */
+export function createLogger(threshold: LogLevel, write: (entry: LogEntry) => void, part = 'daemon'): Logger {
+  const limit = LOG_LEVELS.indexOf(threshold)
+  const log =
+    (level: LogLevel) =>
+    (message: string, facts: Record<string, unknown> = {}) => {
+      if (LOG_LEVELS.indexOf(level) <= limit) write({ level, part, message, facts })
+    }
+  return {
+    error: log('error'),
+    warn: log('warn'),
+    info: log('info'),
+    debug: log('debug'),
+    part: (name) => createLogger(threshold, write, name),
+  }
+}
+
+/** Drops everything; for tests and for parts used without a daemon. */
+export const silentLogger: Logger = createLogger('error', () => {})

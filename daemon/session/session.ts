@@ -1,0 +1,95 @@
+import type { Duplex } from 'node:stream'
+import type { ErrorCode } from '../errors.ts'
+import type { Carrier, HostPort, Milliseconds, PeerId, Route } from '../types.ts'
+
+/** Largest message, in bytes. */
+export const MAX_MESSAGE = 512 * 1024
+/** Channels and services: 1 to 128 bytes of UTF-8. Names that begin with `partyline.` belong to the daemon. */
+export const MAX_NAME = 128
+/** What an opener may say of a stream, in bytes of UTF-8. */
+export const MAX_STREAM_META = 1024
+
+/** Why a session ended, as both sides see it. */
+export interface CloseReason {
+  readonly code: ErrorCode | 'done'
+  readonly message: string
+  /** Whose doing it was. */
+  readonly by: 'local' | 'peer' | 'network'
+}
+
+/** How a session is doing. */
+export interface SessionFacts {
+  readonly id: string
+  readonly peer: PeerId
+  readonly route: Route
+  readonly carrier: Carrier
+  readonly cipher: string
+  readonly group: string
+  readonly local: HostPort
+  readonly remote: HostPort
+  /** True when this host dialled the link. */
+  readonly dialled: boolean
+  /** Smoothed round trip; undefined before the first measurement. */
+  readonly rtt: Milliseconds | undefined
+  /** Since the session began. */
+  readonly age: Milliseconds
+  readonly streams: number
+  /** Bytes of messages, sent and not yet acknowledged. */
+  readonly unacknowledged: number
+}
+
+/** A message as it arrives. `accept` tells the sender it was delivered; not calling it holds the sender's window. */
+export interface IncomingMessage {
+  readonly peer: PeerId
+  readonly channel: string
+  readonly data: Uint8Array
+  readonly reliable: boolean
+  readonly lane: number
+  /** Number in its lane, from 1. */
+  readonly number: number
+  /** Acknowledges: an app has it. */
+  accept(): void
+  /** Tells the sender it was not delivered, and why. */
+  refuse(code: ErrorCode): void
+}
+
+/** A stream opened by the peer. Exactly one of `accept` and `refuse` is called. */
+export interface IncomingStream {
+  readonly peer: PeerId
+  readonly id: string
+  readonly service: string
+  readonly meta: string
+  accept(): Promise<SessionStream>
+  refuse(code: ErrorCode): void
+}
+
+/** How a stream ended: `clean` when each side got every byte that the other wrote. */
+export interface StreamOutcome {
+  readonly clean: boolean
+  readonly sent: number
+  readonly received: number
+  readonly error?: ErrorCode
+}
+
+/** A byte stream between two apps: a Duplex with half-close kept, on a link of its own. */
+export interface SessionStream {
+  readonly id: string
+  readonly peer: PeerId
+  readonly service: string
+  readonly socket: Duplex
+  readonly outcome: Promise<StreamOutcome>
+}
+
+/** The lasting conversation between two hosts. */
+export interface Session {
+  readonly facts: SessionFacts
+  /** Resolves when an app at the peer has the message; rejects with why not. Waits while the window is full. */
+  send(channel: string, data: Uint8Array, options?: { reliable?: boolean; lane?: number }): Promise<void>
+  /** Opens a byte stream to a service of the peer. */
+  openStream(service: string, meta?: string): Promise<SessionStream>
+  /** Measures one round trip, through the peer's daemon. */
+  ping(): Promise<Milliseconds>
+  /** Ends it; the peer sees the reason. */
+  close(reason?: { code: ErrorCode | 'done'; message: string }): Promise<void>
+  readonly closed: Promise<CloseReason>
+}

@@ -1,0 +1,50 @@
+import type { Duplex } from 'node:stream'
+import type { EventName, EventParams, METHODS, MethodName, ParsedParams, Result } from './methods.ts'
+
+/** Methods that turn their connection into a raw byte stream. */
+export type RawMethod = { [M in MethodName]: (typeof METHODS)[M] extends { raw: true } ? M : never }[MethodName]
+export type PlainMethod = Exclude<MethodName, RawMethod | 'hello' | 'events.subscribe' | 'events.unsubscribe'>
+
+/** A message to hand to an app; the server encodes `data` as the connection's encoding wants it. */
+export interface MessageDelivery {
+  readonly from: string
+  readonly channel: string
+  readonly data: Uint8Array
+  readonly reliable: boolean
+  readonly lane: number
+  readonly number: number
+  readonly at: number
+}
+
+/** One connection of an app, as handlers see it. */
+export interface Caller {
+  /** Unique among the connections of this daemon's life. */
+  readonly id: number
+  /** What it called itself in `hello`. */
+  readonly app: string
+  /** True on the control socket. */
+  readonly owner: boolean
+  /** Hands over a message; resolves when the system has taken all of it, rejects with `local.closed`. */
+  deliver(message: MessageDelivery): Promise<void>
+  /** Aborted when the connection closes. */
+  readonly signal: AbortSignal
+}
+
+/** What a raw method gives the server: the answer, and what to do with the connection after it was written. */
+export interface RawAnswer<R> {
+  readonly result: R
+  /** Takes the connection over: `socket` yields the app's bytes, those sent behind the request included. */
+  attach(socket: Duplex): void
+  /** Called instead of `attach` when the app went away before the answer could be written. */
+  abandon(): void
+}
+
+/** What the daemon implements: one handler a method. Thrown `PartylineError`s become error answers. */
+export type Handlers = {
+  readonly [M in PlainMethod]: (params: ParsedParams<M>, caller: Caller) => Promise<Result<M>> | Result<M>
+} & {
+  readonly [M in RawMethod]: (params: ParsedParams<M>, caller: Caller) => Promise<RawAnswer<Result<M>>>
+}
+
+/** Sends an event to every connection that subscribed to its topic. */
+export type Publish = <E extends EventName>(event: E, params: EventParams<E>) => void

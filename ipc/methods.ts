@@ -1,0 +1,609 @@
+/**
+ * The table of socket methods and events. Each is declared once: the server's validation, the SDK's types, the OpenRPC
+ * document and `docs/reference/methods.md` come from here. Times are milliseconds, sizes bytes, rates bits per second.
+ */
+import { z } from 'zod'
+import type { ErrorCode } from '../daemon/errors.ts'
+
+/** Version of the socket protocol; `hello` refuses another. */
+export const PROTOCOL = 1
+
+/** Largest request or notification on the socket, in bytes. Base64 makes 512 KiB of content some 700 KB. */
+export const MAX_REQUEST = 1024 * 1024
+
+const peerArg = z
+  .string()
+  .min(1)
+  .max(128)
+  .describe('Petname, name, peer id, or a prefix of it of at least 6 characters.')
+const peerId = z.string().length(52).describe('Peer id.')
+const name = z.string().min(1).max(128)
+const offerId = z
+  .string()
+  .regex(/^[a-z0-9]{16,32}$/)
+  .describe('Offer id.')
+const milliseconds = z.number().nonnegative()
+const count = z.number().int().nonnegative()
+const empty = z.object({})
+
+/** Content of a message: text, bytes as base64, or (MessagePack only) bytes. */
+export const payload = z
+  .union([z.string(), z.object({ base64: z.base64() }), z.instanceof(Uint8Array)])
+  .describe('Text, {"base64": …}, or with MessagePack a bin.')
+
+const sighting = z.object({
+  method: z.enum(['mdns', 'beacon', 'hint']),
+  interface: z.string(),
+  address: z.string(),
+  port: z.number().int(),
+  age: milliseconds.describe('Since it was last seen there.'),
+})
+
+export const peer = z.object({
+  id: peerId,
+  name: z.string().describe('What it calls itself.'),
+  petname: z.string().describe('What the local user calls it; empty for none.'),
+  trust: z.enum(['unknown', 'trusted', 'blocked']),
+  state: z.enum(['seen', 'connected', 'away']),
+  proven: z.boolean().describe('True once its key has proven itself.'),
+  sightings: z.array(sighting),
+  route: z.enum(['lan', 'direct', 'mapped', 'punched', 'friend-relay', 'relay']).nullable(),
+  rtt: milliseconds.nullable(),
+})
+
+const session = z.object({
+  peer: peerId,
+  name: z.string(),
+  route: z.string(),
+  carrier: z.string(),
+  cipher: z.string(),
+  group: z.string(),
+  local: z.string(),
+  remote: z.string(),
+  dialled: z.boolean(),
+  rtt: milliseconds.nullable(),
+  age: milliseconds,
+  streams: count,
+})
+
+const offer = z.object({
+  offer: offerId,
+  peer: peerId,
+  direction: z.enum(['in', 'out']),
+  name: z.string().describe('Name of the file or folder, or of the first of several.'),
+  files: count,
+  bytes: count,
+  state: z.enum(['offered', 'accepted', 'refused', 'withdrawn', 'done', 'failed']),
+})
+
+const setting = z.object({
+  key: z.string(),
+  value: z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]),
+  isDefault: z.boolean(),
+  type: z.string(),
+  unit: z.string(),
+  range: z.string(),
+  about: z.string(),
+})
+
+const chatLine = z.object({
+  peer: peerId,
+  direction: z.enum(['in', 'out']),
+  text: z.string(),
+  at: z.number().describe('Unix milliseconds.'),
+  encrypted: z.boolean(),
+})
+
+const status = z.object({
+  version: z.string(),
+  id: peerId,
+  name: z.string(),
+  port: z.number().int(),
+  uptime: milliseconds,
+  pid: z.number().int(),
+  home: z.string(),
+  inbox: z.string(),
+  sockets: z.object({ app: z.string(), control: z.string() }),
+  interfaces: z.array(
+    z.object({
+      name: z.string(),
+      kind: z.string(),
+      participating: z.boolean(),
+      addresses: z.array(z.string()),
+      multicast: z.boolean(),
+    }),
+  ),
+  discovery: z.array(z.object({ method: z.string(), interface: z.string(), state: z.string(), detail: z.string() })),
+  internet: z.object({ state: z.string(), detail: z.string() }),
+  peers: z.object({ seen: count, connected: count, away: count }),
+  sessions: count,
+  links: z.object({ open: count, halfOpen: count }),
+  apps: count,
+  refused: z.record(z.string(), count).describe('What was refused since start, by error code.'),
+  memory: count.describe('Resident set size, in bytes.'),
+})
+
+interface MethodEntry {
+  /** One sentence. */
+  readonly about: string
+  /** `app`: on both sockets. `owner`: on the control socket only. */
+  readonly who: 'app' | 'owner'
+  readonly params: z.ZodObject
+  readonly result: z.ZodType
+  readonly errors: readonly ErrorCode[]
+  readonly example: { readonly params: unknown; readonly result: unknown }
+  /** True where the connection becomes a raw byte stream after the answer. */
+  readonly raw?: true
+}
+
+const ID = 'mfzwizlnn5xgk3lpnzsxe3dfon2ca5dfon2gs3thebqw4zbaonxw2zjanrsq'.slice(0, 52)
+
+const peerErrors = ['peer.not-found', 'usage.ambiguous-peer'] as const satisfies readonly ErrorCode[]
+const reachErrors = [
+  ...peerErrors,
+  'policy.blocked',
+  'network.unreachable',
+  'network.timeout',
+  'network.lost',
+  'peer.closed',
+  'peer.wrong-key',
+] as const satisfies readonly ErrorCode[]
+
+const peerChange = {
+  who: 'owner',
+  result: peer,
+  errors: [...peerErrors, 'policy.owner-only'],
+} as const
+
+const PEER_EXAMPLE = {
+  id: ID,
+  name: 'anna-laptop',
+  petname: '',
+  trust: 'unknown',
+  state: 'seen',
+  proven: true,
+  sightings: [{ method: 'beacon', interface: 'eth0', address: '192.168.50.2', port: 47800, age: 812 }],
+  route: null,
+  rtt: null,
+} as const
+
+const OFFER_EXAMPLE = {
+  offer: 'k3v9x2m4p7q8r5t6',
+  peer: ID,
+  direction: 'in',
+  name: 'photos',
+  files: 12,
+  bytes: 48_211_004,
+  state: 'offered',
+} as const
+
+const SETTING_EXAMPLE = {
+  key: 'port',
+  value: 47800,
+  isDefault: true,
+  type: 'integer',
+  unit: '',
+  range: '1 to 65535',
+  about: 'TCP and UDP port; another is picked and advertised if it is taken.',
+} as const
+
+export const METHODS = {
+  hello: {
+    about: 'First call on every connection: who calls, and in which protocol version.',
+    who: 'app',
+    params: z.object({ app: z.string().min(1).max(64), protocol: z.number().int() }),
+    result: z.object({ version: z.string(), protocol: z.number().int(), id: peerId, features: z.array(z.string()) }),
+    errors: ['usage.protocol'],
+    example: {
+      params: { app: 'chess', protocol: 1 },
+      result: { version: '0.1.0', protocol: 1, id: ID, features: ['messages', 'streams', 'files', 'chat'] },
+    },
+  },
+  'daemon.status': {
+    about: 'This host: its interfaces, discovery per method and interface, what was refused.',
+    who: 'app',
+    params: empty,
+    result: status,
+    errors: [],
+    example: { params: {}, result: { version: '0.1.0', id: ID, name: 'anna-laptop', port: 47800 } },
+  },
+  'daemon.stop': {
+    about: 'Says goodbye to everyone and ends the daemon.',
+    who: 'owner',
+    params: empty,
+    result: empty,
+    errors: ['policy.owner-only'],
+    example: { params: {}, result: {} },
+  },
+  'identity.get': {
+    about: "This host's peer id, name and fingerprint words.",
+    who: 'app',
+    params: empty,
+    result: z.object({ id: peerId, name: z.string(), words: z.array(z.string()) }),
+    errors: [],
+    example: { params: {}, result: { id: ID, name: 'anna-laptop', words: ['amber', 'canyon', 'lotus', 'piano'] } },
+  },
+  'events.subscribe': {
+    about: 'Sends events of these topics on this connection, each with a sequence number.',
+    who: 'app',
+    params: z.object({
+      topics: z
+        .array(z.enum(['peers', 'sessions', 'network', 'files', 'chat', 'streams']))
+        .min(1)
+        .max(16),
+    }),
+    result: z.object({ seq: count.describe('Sequence number of the last event before these.') }),
+    errors: [],
+    example: { params: { topics: ['peers'] }, result: { seq: 0 } },
+  },
+  'events.unsubscribe': {
+    about: 'Stops events of these topics.',
+    who: 'app',
+    params: z.object({ topics: z.array(z.string()).min(1).max(16) }),
+    result: empty,
+    errors: [],
+    example: { params: { topics: ['peers'] }, result: {} },
+  },
+  'peers.list': {
+    about: 'Everyone who is there, and everyone trusted or named who is away.',
+    who: 'app',
+    params: empty,
+    result: z.array(peer),
+    errors: [],
+    example: { params: {}, result: [PEER_EXAMPLE] },
+  },
+  'peers.get': {
+    about: 'One peer.',
+    who: 'app',
+    params: z.object({ peer: peerArg }),
+    result: peer,
+    errors: peerErrors,
+    example: { params: { peer: 'anna-laptop' }, result: PEER_EXAMPLE },
+  },
+  'peers.name': {
+    ...peerChange,
+    about: 'Gives a peer a petname, which wins over every name it gives itself; empty takes it away.',
+    params: z.object({ peer: peerArg, petname: z.string().max(63) }),
+    errors: [...peerErrors, 'policy.owner-only', 'usage.invalid-argument'],
+    example: { params: { peer: 'anna-laptop', petname: 'anna' }, result: { ...PEER_EXAMPLE, petname: 'anna' } },
+  },
+  'peers.trust': {
+    ...peerChange,
+    about: 'Trusts a peer; also takes a block back.',
+    params: z.object({ peer: peerArg }),
+    example: { params: { peer: 'anna' }, result: { ...PEER_EXAMPLE, trust: 'trusted' } },
+  },
+  'peers.block': {
+    ...peerChange,
+    about: 'Blocks a peer: its session is closed and it gets no other.',
+    params: z.object({ peer: peerArg }),
+    example: { params: { peer: 'anna' }, result: { ...PEER_EXAMPLE, trust: 'blocked' } },
+  },
+  'peers.forget': {
+    ...peerChange,
+    about: 'Forgets petname, trust and addresses of a peer; it is new when seen again.',
+    params: z.object({ peer: peerArg }),
+    result: empty,
+    example: { params: { peer: 'anna' }, result: {} },
+  },
+  'peers.verify': {
+    about: 'Words to compare aloud: both hosts show the same ones for each other.',
+    who: 'app',
+    params: z.object({ peer: peerArg }),
+    result: z.object({ peer: peerId, words: z.array(z.string()) }),
+    errors: peerErrors,
+    example: { params: { peer: 'anna' }, result: { peer: ID, words: ['amber', 'canyon', 'lotus', 'piano'] } },
+  },
+  'sessions.open': {
+    about: 'Opens a session to a peer, or finds the one there is.',
+    who: 'app',
+    params: z.object({ peer: peerArg, timeout: z.number().int().min(100).max(120_000).optional() }),
+    result: session.extend({ elapsed: milliseconds }),
+    errors: reachErrors,
+    example: {
+      params: { peer: 'anna' },
+      result: { peer: ID, route: 'lan', carrier: 'tcp', group: 'X25519MLKEM768', elapsed: 9.4 },
+    },
+  },
+  'sessions.close': {
+    about: 'Closes the session to a peer; it sees the reason.',
+    who: 'app',
+    params: z.object({ peer: peerArg }),
+    result: z.object({ closed: z.boolean().describe('False when there was none.') }),
+    errors: peerErrors,
+    example: { params: { peer: 'anna' }, result: { closed: true } },
+  },
+  'sessions.list': {
+    about: 'The sessions there are.',
+    who: 'app',
+    params: empty,
+    result: z.array(session),
+    errors: [],
+    example: { params: {}, result: [] },
+  },
+  'sessions.ping': {
+    about: 'One round trip to the daemon of a peer, over its session.',
+    who: 'app',
+    params: z.object({ peer: peerArg }),
+    result: z.object({ rtt: milliseconds, route: z.string() }),
+    errors: reachErrors,
+    example: { params: { peer: 'anna' }, result: { rtt: 0.31, route: 'lan' } },
+  },
+  'messages.send': {
+    about: 'Sends a message on a channel, opening a session on demand; answers when an app at the peer has it.',
+    who: 'app',
+    params: z.object({
+      peer: peerArg,
+      channel: name,
+      data: payload,
+      reliable: z.boolean().optional(),
+      lane: z.number().int().min(0).max(15).optional(),
+    }),
+    result: empty,
+    errors: [...reachErrors, 'usage.too-large', 'peer.no-listener', 'peer.busy'],
+    example: { params: { peer: 'anna', channel: 'chess', data: 'e2e4' }, result: {} },
+  },
+  'messages.listen': {
+    about: 'Takes the messages of a channel on this connection, as `messages.received` notifications.',
+    who: 'app',
+    params: z.object({ channel: name }),
+    result: empty,
+    errors: ['usage.invalid-argument', 'local.limit'],
+    example: { params: { channel: 'chess' }, result: {} },
+  },
+  'messages.unlisten': {
+    about: 'Stops taking the messages of a channel.',
+    who: 'app',
+    params: z.object({ channel: name }),
+    result: empty,
+    errors: [],
+    example: { params: { channel: 'chess' }, result: {} },
+  },
+  'streams.open': {
+    about: 'Opens a byte stream to a service of a peer. After the answer the connection is the stream.',
+    who: 'app',
+    params: z.object({ peer: peerArg, service: name, meta: z.string().max(1024).optional() }),
+    result: z.object({ stream: z.string(), peer: peerId }),
+    errors: [...reachErrors, 'peer.no-service', 'peer.busy'],
+    example: { params: { peer: 'anna', service: 'files' }, result: { stream: 's7', peer: ID } },
+    raw: true,
+  },
+  'streams.accept': {
+    about: 'Waits for a stream to a service. After the answer the connection is the stream.',
+    who: 'app',
+    params: z.object({ service: name }),
+    result: z.object({ stream: z.string(), peer: peerId, meta: z.string() }),
+    errors: ['usage.invalid-argument', 'local.limit', 'local.stopping'],
+    example: { params: { service: 'files' }, result: { stream: 's7', peer: ID, meta: '' } },
+    raw: true,
+  },
+  'streams.outcome': {
+    about: 'How a stream ended: clean when each side got every byte the other wrote. Waits for its end.',
+    who: 'app',
+    params: z.object({ stream: z.string().max(64) }),
+    result: z.object({ clean: z.boolean(), sent: count, received: count, error: z.string().nullable() }),
+    errors: ['usage.invalid-argument'],
+    example: { params: { stream: 's7' }, result: { clean: true, sent: 5, received: 1024, error: null } },
+  },
+  'files.offer': {
+    about: 'Offers files to a peer. The offer stands while this connection does; the same id offers it again.',
+    who: 'app',
+    params: z.object({
+      peer: peerArg,
+      offer: offerId.optional(),
+      name: z.string().min(1).max(255),
+      files: count,
+      bytes: count,
+    }),
+    result: offer,
+    errors: [...reachErrors, 'local.limit', 'peer.busy'],
+    example: {
+      params: { peer: 'anna', name: 'photos', files: 12, bytes: 48_211_004 },
+      result: { ...OFFER_EXAMPLE, direction: 'out' },
+    },
+  },
+  'files.list': {
+    about: 'The offers there are, in both directions.',
+    who: 'app',
+    params: empty,
+    result: z.array(offer),
+    errors: [],
+    example: { params: {}, result: [OFFER_EXAMPLE] },
+  },
+  'files.accept': {
+    about: 'Takes an offer; its files can then be fetched.',
+    who: 'app',
+    params: z.object({ offer: offerId }),
+    result: offer,
+    errors: ['peer.no-offer', ...reachErrors],
+    example: { params: { offer: OFFER_EXAMPLE.offer }, result: { ...OFFER_EXAMPLE, state: 'accepted' } },
+  },
+  'files.refuse': {
+    about: 'Refuses an offer.',
+    who: 'app',
+    params: z.object({ offer: offerId }),
+    result: empty,
+    errors: ['peer.no-offer'],
+    example: { params: { offer: OFFER_EXAMPLE.offer }, result: {} },
+  },
+  'files.withdraw': {
+    about: 'Takes an own offer back.',
+    who: 'app',
+    params: z.object({ offer: offerId }),
+    result: empty,
+    errors: ['peer.no-offer'],
+    example: { params: { offer: OFFER_EXAMPLE.offer }, result: {} },
+  },
+  'files.fetch': {
+    about: "Opens a stream to an offer's sender. After the answer the connection is the stream.",
+    who: 'app',
+    params: z.object({
+      offer: offerId,
+      meta: z.string().max(1024).describe('What is asked for; the sender app reads it.'),
+    }),
+    result: z.object({ stream: z.string(), peer: peerId }),
+    errors: ['peer.no-offer', 'peer.no-service', ...reachErrors],
+    example: {
+      params: { offer: OFFER_EXAMPLE.offer, meta: '{"file":0,"offset":0}' },
+      result: { stream: 's8', peer: ID },
+    },
+    raw: true,
+  },
+  'files.serve': {
+    about:
+      'Waits until the receiver of an own offer asks for something. After the answer the connection is the stream.',
+    who: 'app',
+    params: z.object({ offer: offerId }),
+    result: z.object({ stream: z.string(), peer: peerId, meta: z.string() }),
+    errors: ['peer.no-offer', 'local.stopping'],
+    example: {
+      params: { offer: OFFER_EXAMPLE.offer },
+      result: { stream: 's8', peer: ID, meta: '{"file":0,"offset":0}' },
+    },
+    raw: true,
+  },
+  'files.finish': {
+    about: 'Tells the sender how an accepted offer ended: everything arrived and was checked, or not.',
+    who: 'app',
+    params: z.object({ offer: offerId, ok: z.boolean() }),
+    result: empty,
+    errors: ['peer.no-offer', ...reachErrors],
+    example: { params: { offer: OFFER_EXAMPLE.offer, ok: true }, result: {} },
+  },
+  'chat.send': {
+    about: 'Sends a chat line to a peer, through the encrypted session.',
+    who: 'app',
+    params: z.object({ peer: peerArg, text: z.string().min(1).max(4096) }),
+    result: chatLine,
+    errors: reachErrors,
+    example: {
+      params: { peer: 'anna', text: 'ready?' },
+      result: { peer: ID, direction: 'out', text: 'ready?', at: 1_795_400_000_000, encrypted: true },
+    },
+  },
+  'chat.history': {
+    about: 'The last chat lines, oldest first, of one peer or of all.',
+    who: 'app',
+    params: z.object({ peer: peerArg.optional(), limit: z.number().int().min(1).max(1000).optional() }),
+    result: z.array(chatLine),
+    errors: peerErrors,
+    example: { params: { peer: 'anna', limit: 10 }, result: [] },
+  },
+  'settings.list': {
+    about: 'Every setting with its value, default, range and meaning.',
+    who: 'app',
+    params: empty,
+    result: z.array(setting),
+    errors: [],
+    example: { params: {}, result: [SETTING_EXAMPLE] },
+  },
+  'settings.set': {
+    about: 'Changes a setting and writes it down; tells whether a restart is needed.',
+    who: 'owner',
+    params: z.object({
+      key: z.string().max(64),
+      value: z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]),
+    }),
+    result: z.object({ setting, restart: z.boolean() }),
+    errors: ['usage.unknown-setting', 'usage.invalid-setting', 'policy.owner-only'],
+    example: { params: { key: 'port', value: 47800 }, result: { setting: SETTING_EXAMPLE, restart: true } },
+  },
+  'settings.reset': {
+    about: 'Puts a setting back to its default.',
+    who: 'owner',
+    params: z.object({ key: z.string().max(64) }),
+    result: z.object({ setting, restart: z.boolean() }),
+    errors: ['usage.unknown-setting', 'policy.owner-only'],
+    example: { params: { key: 'port' }, result: { setting: SETTING_EXAMPLE, restart: true } },
+  },
+} as const satisfies Record<string, MethodEntry>
+
+export type MethodName = keyof typeof METHODS
+export type Params<M extends MethodName> = z.input<(typeof METHODS)[M]['params']>
+export type ParsedParams<M extends MethodName> = z.output<(typeof METHODS)[M]['params']>
+export type Result<M extends MethodName> = z.output<(typeof METHODS)[M]['result']>
+
+interface EventEntry {
+  readonly topic: string
+  readonly about: string
+  readonly params: z.ZodObject
+}
+
+/** Events: notifications named as here, with `seq` beside these fields. */
+export const EVENTS = {
+  'peers.changed': {
+    topic: 'peers',
+    about: 'A peer appeared, or something about it changed.',
+    params: z.object({ peer }),
+  },
+  'peers.gone': {
+    topic: 'peers',
+    about: 'A peer left, or was forgotten.',
+    params: z.object({ id: peerId, name: z.string() }),
+  },
+  'sessions.opened': {
+    topic: 'sessions',
+    about: 'A session opened, whoever asked for it.',
+    params: z.object({ session }),
+  },
+  'sessions.closed': {
+    topic: 'sessions',
+    about: 'A session ended, and why.',
+    params: z.object({ peer: peerId, code: z.string(), message: z.string(), by: z.enum(['local', 'peer', 'network']) }),
+  },
+  'network.changed': {
+    topic: 'network',
+    about: 'Interfaces came, went or changed, or the machine woke from sleep.',
+    params: z.object({
+      appeared: z.array(z.string()),
+      vanished: z.array(z.string()),
+      altered: z.array(z.string()),
+      slept: milliseconds,
+    }),
+  },
+  'streams.closed': {
+    topic: 'streams',
+    about: 'A stream ended.',
+    params: z.object({ stream: z.string(), peer: peerId, service: z.string(), clean: z.boolean() }),
+  },
+  'files.changed': { topic: 'files', about: 'An offer came, or its state changed.', params: z.object({ offer }) },
+  'chat.received': {
+    topic: 'chat',
+    about: 'A chat line, received or sent by another app here.',
+    params: z.object({ line: chatLine }),
+  },
+} as const satisfies Record<string, EventEntry>
+
+export type EventName = keyof typeof EVENTS
+export type EventParams<E extends EventName> = z.output<(typeof EVENTS)[E]['params']>
+export type Topic = (typeof EVENTS)[EventName]['topic']
+
+/** Notifications that are no events: no topic, no sequence number. */
+export const NOTIFICATIONS = {
+  'messages.received': {
+    about: 'A message on a channel this connection listens to. JSON carries `text` or `base64`, MessagePack `data`.',
+    params: z.object({
+      from: peerId,
+      channel: z.string(),
+      text: z.string().optional(),
+      base64: z.string().optional(),
+      data: z.instanceof(Uint8Array).optional(),
+      reliable: z.boolean(),
+      lane: count,
+      number: count,
+      at: z.number().describe('Unix milliseconds.'),
+    }),
+  },
+  'events.lost': {
+    about: 'This connection read too slowly: so many events were left out after sequence number `seq`.',
+    params: z.object({ seq: count, lost: count }),
+  },
+} as const
+
+/** What a daemon answers a call with, by method; `M` of a raw method comes with a stream (see `ipc/server.ts`). */
+export type PeerView = z.output<typeof peer>
+export type SessionView = z.output<typeof session>
+export type OfferView = z.output<typeof offer>
+export type ChatLine = z.output<typeof chatLine>
+export type SettingView = z.output<typeof setting>
+export type StatusView = z.output<typeof status>
