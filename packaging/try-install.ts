@@ -1,0 +1,36 @@
+/**
+ * `try-install.ts FOLDER`: checks a package that was installed into FOLDER from a packed tarball: the command starts a daemon there,
+ * answers, stops, and the SDK loads. Exits non-zero with the reason otherwise.
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+const [folder = '.'] = process.argv.slice(2)
+const program = join(folder, 'node_modules/partyline/dist/cli/main.js')
+const home = mkdtempSync(join(tmpdir(), 'partyline-try-'))
+const command = (...args: string[]): string =>
+  execFileSync(process.execPath, [program, ...args, '--home', home], { cwd: folder, encoding: 'utf8' })
+
+const daemon = spawn(process.execPath, [program, 'daemon', '--home', home], { stdio: ['ignore', 'pipe', 'inherit'] })
+const [ready] = await once(createInterface(daemon.stdout), 'line')
+if (!String(ready).startsWith('partyline ready id=')) throw new Error(`the daemon said: ${ready}`)
+
+const status = JSON.parse(command('status', '--json')) as { id: string }
+if (!String(ready).includes(status.id)) throw new Error('status tells of another host')
+const sdk = "import('partyline').then(async (p) => { const c = await p.connect({ home: process.argv[1], app: 'try' });"
+const answer = `${sdk} console.log((await c.call('identity.get', {})).id); await c.close() })`
+const id = execFileSync(process.execPath, ['--input-type=module', '-e', answer, home], {
+  cwd: folder,
+  encoding: 'utf8',
+})
+if (id.trim() !== status.id) throw new Error('the SDK reached another host')
+
+const stopped = once(daemon, 'exit')
+daemon.kill('SIGTERM')
+const [code] = await stopped
+if (code !== 0) throw new Error(`the daemon ended with ${code}`)
+console.log('the packed tarball installs, starts, answers and stops')
