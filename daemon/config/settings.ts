@@ -8,6 +8,8 @@ interface SettingBase {
   readonly about: string
   /** Unit of a number, for people. */
   readonly unit?: string
+  /** True when a running daemon takes it up only at its next start. */
+  readonly restart?: true
 }
 
 export type Setting = SettingBase &
@@ -32,6 +34,7 @@ export const SETTINGS = {
     about: "The name others read; empty means one made from the machine's name.",
   },
   port: {
+    restart: true,
     type: 'integer',
     default: 47800,
     min: 1,
@@ -39,12 +42,14 @@ export const SETTINGS = {
     about: 'TCP and UDP port; another is picked and advertised if it is taken.',
   },
   'log.level': {
+    restart: true,
     type: 'choice',
     default: 'info',
     choices: ['error', 'warn', 'info', 'debug'],
     about: 'Least important level that is logged.',
   },
   'network.interfaces': {
+    restart: true,
     type: 'list',
     default: [],
     maxItems: 64,
@@ -52,19 +57,27 @@ export const SETTINGS = {
     about: 'Names of the interfaces that take part; empty means all but VPN and container ones.',
   },
   'network.exclude': {
+    restart: true,
     type: 'list',
     default: [],
     maxItems: 64,
     maxLength: 64,
     about: 'Names of interfaces that never take part.',
   },
-  'discovery.mdns': { type: 'boolean', default: true, about: 'Find peers by mDNS / DNS-SD (`_partyline._tcp`).' },
+  'discovery.mdns': {
+    restart: true,
+    type: 'boolean',
+    default: true,
+    about: 'Find peers by mDNS / DNS-SD (`_partyline._tcp`).',
+  },
   'discovery.beacon': {
+    restart: true,
     type: 'boolean',
     default: true,
     about: 'Find peers by signed broadcast and multicast beacons.',
   },
   'discovery.hints': {
+    restart: true,
     type: 'list',
     default: [],
     maxItems: 256,
@@ -72,11 +85,13 @@ export const SETTINGS = {
     about: 'Addresses (`IP` or `IP:PORT`) to look for peers at, at start and after a network change.',
   },
   'discovery.remember': {
+    restart: true,
     type: 'boolean',
     default: true,
     about: 'Look for known peers at the addresses they had last time.',
   },
   'session.idle-close': {
+    restart: true,
     type: 'integer',
     default: 0,
     min: 0,
@@ -85,6 +100,7 @@ export const SETTINGS = {
     about: 'Close a session that nobody used for this long; 0 keeps it.',
   },
   'link.max-per-address': {
+    restart: true,
     type: 'integer',
     default: 64,
     min: 1,
@@ -92,6 +108,7 @@ export const SETTINGS = {
     about: 'Most links from one address at a time, streams included.',
   },
   'link.max-half-open': {
+    restart: true,
     type: 'integer',
     default: 128,
     min: 1,
@@ -99,6 +116,7 @@ export const SETTINGS = {
     about: 'Most links in their handshake at a time.',
   },
   'link.handshake-timeout': {
+    restart: true,
     type: 'integer',
     default: 5000,
     min: 500,
@@ -107,6 +125,7 @@ export const SETTINGS = {
     about: 'Time a handshake may take.',
   },
   'chat.keep': {
+    restart: true,
     type: 'integer',
     default: 1000,
     min: 0,

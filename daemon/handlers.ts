@@ -1,0 +1,263 @@
+import type { Caller, Handlers, RawAnswer } from '../ipc/api.ts'
+import type { ParsedParams, PeerView, SessionView, SettingView, StatusView } from '../ipc/methods.ts'
+import { needsRestart, type SettingsStore } from './config/store.ts'
+import { PartylineError } from './errors.ts'
+import type { Identity } from './identity/key.ts'
+import { fingerprintWords, verificationWords } from './identity/words.ts'
+import { formatHostPort } from './network/network.ts'
+import type { PeerBook } from './peers/peer-book.ts'
+import type { ChatService } from './services/chat.ts'
+import type { FileService } from './services/files.ts'
+import type { MessageService } from './services/messages.ts'
+import { joinStream, type StreamService } from './services/streams.ts'
+import type { SessionFacts, SessionStream } from './session/session.ts'
+import type { SessionManager } from './session/session-manager.ts'
+import type { PeerId } from './types.ts'
+
+/** The parts that answer the socket's methods. */
+export interface HandlerParts {
+  readonly identity: Identity
+  readonly book: PeerBook
+  readonly sessions: SessionManager
+  readonly messages: MessageService
+  readonly streams: StreamService
+  readonly files: FileService
+  readonly chat: ChatService
+  readonly settings: SettingsStore
+  readonly name: () => string
+  readonly status: () => StatusView
+  readonly stop: () => void
+}
+
+/** One handler a method of the table in `ipc/methods.ts`. */
+export function createHandlers(parts: HandlerParts): Handlers {
+  return {
+    'daemon.status': () => parts.status(),
+    'daemon.stop': () => {
+      parts.stop()
+      return {}
+    },
+    'identity.get': () => ({
+      id: parts.identity.peer,
+      name: parts.name(),
+      words: fingerprintWords(parts.identity.peer),
+    }),
+    ...peerHandlers(parts),
+    ...sessionHandlers(parts),
+    ...messageHandlers(parts),
+    ...streamHandlers(parts),
+    ...fileHandlers(parts),
+    ...chatHandlers(parts),
+    ...settingHandlers(parts),
+  }
+}
+
+type Group<Prefix extends string> = Pick<Handlers, Extract<keyof Handlers, `${Prefix}.${string}`>>
+
+function peerHandlers({ book, identity, sessions }: HandlerParts): Group<'peers'> {
+  const view = (peer: PeerId): PeerView => book.get(peer)
+  return {
+    'peers.list': () => book.list(),
+    'peers.get': ({ peer }) => view(book.resolve(peer)),
+    'peers.name': async ({ peer, petname }) => {
+      const id = book.resolve(peer)
+      await book.setPetname(id, petname)
+      return view(id)
+    },
+    'peers.trust': async ({ peer }) => {
+      const id = book.resolve(peer)
+      await book.setTrust(id, 'trusted')
+      return view(id)
+    },
+    'peers.block': async ({ peer }) => {
+      const id = book.resolve(peer)
+      await book.setTrust(id, 'blocked')
+      await sessions.close(id, { code: 'policy.blocked', message: 'blocked by its user' })
+      return view(id)
+    },
+    'peers.forget': async ({ peer }) => {
+      const id = book.resolve(peer)
+      await sessions.close(id)
+      await book.forget(id)
+      return {}
+    },
+    'peers.verify': ({ peer }) => {
+      const id = book.resolve(peer)
+      return { peer: id, words: verificationWords(identity.peer, id) }
+    },
+  }
+}
+
+function sessionHandlers({ book, sessions }: HandlerParts): Group<'sessions'> {
+  return {
+    'sessions.open': async ({ peer, timeout }) => {
+      const started = performance.now()
+      const session = await sessions.open(book.resolve(peer), timeout)
+      return { ...sessionView(session.facts, book), elapsed: performance.now() - started }
+    },
+    'sessions.close': async ({ peer }) => ({ closed: await sessions.close(book.resolve(peer)) }),
+    'sessions.list': () => sessions.list().map((session) => sessionView(session.facts, book)),
+    'sessions.ping': async ({ peer }) => {
+      const session = await sessions.open(book.resolve(peer))
+      return { rtt: await session.ping(), route: session.facts.route }
+    },
+  }
+}
+
+/** What the socket tells of a session. */
+export function sessionView(facts: SessionFacts, book: PeerBook): SessionView {
+  const { peer, route, carrier, cipher, group, dialled, age, streams } = facts
+  return {
+    peer,
+    name: book.get(peer).name,
+    route,
+    carrier,
+    cipher,
+    group,
+    local: formatHostPort(facts.local),
+    remote: formatHostPort(facts.remote),
+    dialled,
+    rtt: facts.rtt ?? null,
+    age,
+    streams,
+  }
+}
+
+function messageHandlers({ book, messages }: HandlerParts): Group<'messages'> {
+  /** What each connection listens to; gone with the connection. */
+  const listening = new WeakMap<Caller, Map<string, () => void>>()
+  const channelsOf = (caller: Caller): Map<string, () => void> => {
+    const known = listening.get(caller)
+    if (known) return known
+    const channels = new Map<string, () => void>()
+    listening.set(caller, channels)
+    caller.signal.addEventListener('abort', () => {
+      for (const unlisten of channels.values()) unlisten()
+    })
+    return channels
+  }
+  return {
+    'messages.send': async ({ peer, channel, data, reliable, lane }) => {
+      const content = bytesOf(data)
+      refuseReserved(channel)
+      await messages.send(book.resolve(peer), channel, content, { reliable: reliable ?? true, lane: lane ?? 0 })
+      return {}
+    },
+    'messages.listen': ({ channel }, caller) => {
+      refuseReserved(channel)
+      const channels = channelsOf(caller)
+      if (channels.has(channel)) return {}
+      if (channels.size >= MAX_CHANNELS)
+        throw new PartylineError('local.limit', `one connection listens to at most ${MAX_CHANNELS} channels`)
+      channels.set(
+        channel,
+        messages.listen(channel, (message) => caller.deliver(message)),
+      )
+      return {}
+    },
+    'messages.unlisten': ({ channel }, caller) => {
+      const channels = channelsOf(caller)
+      channels.get(channel)?.()
+      channels.delete(channel)
+      return {}
+    },
+  }
+}
+
+function streamHandlers({ book, streams }: HandlerParts): Group<'streams'> {
+  return {
+    'streams.open': async ({ peer, service, meta }) => {
+      refuseReserved(service)
+      const stream = await streams.open(book.resolve(peer), service, meta)
+      return rawAnswer(stream, { stream: stream.id, peer: stream.peer })
+    },
+    'streams.accept': async ({ service }, caller) => {
+      refuseReserved(service)
+      const { stream, meta } = await streams.accept(service, caller.signal)
+      return rawAnswer(stream, { stream: stream.id, peer: stream.peer, meta })
+    },
+    'streams.outcome': async ({ stream }) => {
+      const { clean, sent, received, error } = await streams.outcome(stream)
+      return { clean, sent, received, error: error ?? null }
+    },
+  }
+}
+
+function fileHandlers({ book, files }: HandlerParts): Group<'files'> {
+  return {
+    'files.offer': ({ peer, ...offer }, caller) => files.offer(book.resolve(peer), offer, caller),
+    'files.list': () => files.list(),
+    'files.accept': ({ offer }) => files.accept(offer),
+    'files.refuse': async ({ offer }) => {
+      await files.refuse(offer)
+      return {}
+    },
+    'files.withdraw': async ({ offer }) => {
+      await files.withdraw(offer)
+      return {}
+    },
+    'files.fetch': async ({ offer, meta }) => {
+      const stream = await files.fetch(offer, meta)
+      return rawAnswer(stream, { stream: stream.id, peer: stream.peer })
+    },
+    'files.serve': async ({ offer }, caller) => {
+      const { stream, meta } = await files.serve(offer, caller.signal)
+      return rawAnswer(stream, { stream: stream.id, peer: stream.peer, meta })
+    },
+    'files.finish': async ({ offer, ok }) => {
+      await files.finish(offer, ok)
+      return {}
+    },
+  }
+}
+
+function chatHandlers({ book, chat }: HandlerParts): Group<'chat'> {
+  return {
+    'chat.send': ({ peer, text }) => chat.send(book.resolve(peer), text),
+    'chat.history': ({ peer, limit }) => chat.history(peer === undefined ? undefined : book.resolve(peer), limit),
+  }
+}
+
+function settingHandlers({ settings }: HandlerParts): Group<'settings'> {
+  const row = (key: string): SettingView => {
+    const found = settings.list().find((setting) => setting.key === key)
+    if (!found) throw new PartylineError('usage.unknown-setting', `there is no setting ${key}`)
+    return found
+  }
+  return {
+    'settings.list': () => settings.list(),
+    'settings.set': ({ key, value }) => {
+      settings.set(key, value)
+      return { setting: row(key), restart: needsRestart(key) }
+    },
+    'settings.reset': ({ key }) => {
+      settings.reset(key)
+      return { setting: row(key), restart: needsRestart(key) }
+    },
+  }
+}
+
+const MAX_CHANNELS = 256
+
+/** Names that begin with `partyline.` belong to the daemon. */
+function refuseReserved(name: string): void {
+  if (name.startsWith('partyline.'))
+    throw new PartylineError(
+      'usage.invalid-argument',
+      `${name}: names that begin with "partyline." belong to the daemon`,
+    )
+}
+
+function rawAnswer<R>(stream: SessionStream, result: R): RawAnswer<R> {
+  return {
+    result,
+    attach: (socket) => joinStream(socket, stream),
+    abandon: () => stream.socket.destroy(),
+  }
+}
+
+/** The bytes of a message's content, in whichever form the encoding brought it. */
+function bytesOf(data: ParsedParams<'messages.send'>['data']): Uint8Array {
+  if (typeof data === 'string') return Buffer.from(data, 'utf8')
+  return data instanceof Uint8Array ? data : Buffer.from(data.base64, 'base64')
+}

@@ -1,0 +1,60 @@
+import { type X509Certificate as NodeCertificate, randomBytes, webcrypto } from 'node:crypto'
+import { X509CertificateGenerator } from '@peculiar/x509'
+import type { PeerId } from '../types.ts'
+import type { Identity } from './key.ts'
+import { isPeerId, peerIdFromKey } from './peer-id.ts'
+
+/** A certificate and its key, as `node:tls` takes them. */
+export interface Certificate {
+  readonly certPem: string
+  readonly keyPem: string
+}
+
+// Hosts on a LAN without internet have no reliable clock: the certificate is valid at any time they may believe it is.
+const NOT_BEFORE = new Date('2000-01-01T00:00:00Z')
+const NOT_AFTER = new Date('9999-12-31T23:59:59Z')
+
+/** A self-signed X.509 certificate of the identity's Ed25519 key (RFC 8410), made anew at each start. */
+export async function makeCertificate(identity: Identity): Promise<Certificate> {
+  const pkcs8 = identity.privateKey.export({ type: 'pkcs8', format: 'der' })
+  const jwk = identity.privateKey.export({ format: 'jwk' })
+  const privateKey = await webcrypto.subtle.importKey('pkcs8', new Uint8Array(pkcs8), 'Ed25519', false, ['sign'])
+  const publicKey = await webcrypto.subtle.importKey(
+    'jwk',
+    { kty: 'OKP', crv: 'Ed25519', x: jwk.x ?? '' },
+    'Ed25519',
+    true,
+    ['verify'],
+  )
+  const certificate = await X509CertificateGenerator.createSelfSigned(
+    {
+      serialNumber: randomBytes(16).toString('hex'),
+      name: `CN=${identity.peer}`,
+      notBefore: NOT_BEFORE,
+      notAfter: NOT_AFTER,
+      signingAlgorithm: 'Ed25519',
+      keys: { privateKey, publicKey },
+    },
+    webcrypto as Parameters<typeof X509CertificateGenerator.createSelfSigned>[1],
+  )
+  return {
+    certPem: certificate.toString('pem'),
+    keyPem: identity.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  }
+}
+
+/**
+ * Whose identity a certificate is: the peer id of its Ed25519 key, if it is signed by that same key. That the sender holds the
+ * key is proven by TLS itself (RFC 8446 section 4.4.3), not here.
+ */
+export function peerIdFromCertificate(certificate: NodeCertificate): PeerId | undefined {
+  try {
+    const { publicKey } = certificate
+    if (publicKey.asymmetricKeyType !== 'ed25519' || !certificate.verify(publicKey)) return undefined
+    const { x } = publicKey.export({ format: 'jwk' })
+    const peer = peerIdFromKey(Buffer.from(x ?? '', 'base64url'))
+    return isPeerId(peer) ? peer : undefined
+  } catch {
+    return undefined
+  }
+}

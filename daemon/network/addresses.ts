@@ -1,0 +1,62 @@
+import { BlockList, isIP } from 'node:net'
+import type { InterfaceAddress, NetworkInterface } from './network.ts'
+
+function listOf(family: 'ipv4' | 'ipv6', ...prefixes: readonly (readonly [string, number])[]): BlockList {
+  const list = new BlockList()
+  for (const [network, prefix] of prefixes) list.addSubnet(network, prefix, family)
+  return list
+}
+
+const LOOPBACK = { 4: listOf('ipv4', ['127.0.0.0', 8]), 6: listOf('ipv6', ['::1', 128]) }
+const LINK_LOCAL = { 4: listOf('ipv4', ['169.254.0.0', 16]), 6: listOf('ipv6', ['fe80::', 10]) }
+/** RFC 1918, RFC 6598 and unique local addresses (RFC 4193). */
+const PRIVATE = {
+  4: listOf('ipv4', ['10.0.0.0', 8], ['172.16.0.0', 12], ['192.168.0.0', 16], ['100.64.0.0', 10]),
+  6: listOf('ipv6', ['fc00::', 7]),
+}
+
+const label = (family: 4 | 6): 'ipv4' | 'ipv6' => (family === 4 ? 'ipv4' : 'ipv6')
+
+/** An address without its zone, and IPv4 in IPv6 (`::ffff:1.2.3.4`) as IPv4. */
+export function plainAddress(address: string): string {
+  const bare = address.split('%')[0] ?? ''
+  return bare.toLowerCase().startsWith('::ffff:') && isIP(bare.slice(7)) === 4 ? bare.slice(7) : bare
+}
+
+/** How far an address reaches. */
+export function scopeOf(address: string): InterfaceAddress['scope'] {
+  const plain = plainAddress(address)
+  const family = isIP(plain) === 6 ? 6 : 4
+  if (LOOPBACK[family].check(plain, label(family))) return 'loopback'
+  if (LINK_LOCAL[family].check(plain, label(family))) return 'link-local'
+  return PRIVATE[family].check(plain, label(family)) ? 'private' : 'global'
+}
+
+/** The directed broadcast address of an IPv4 network; undefined where the prefix leaves none (/31, /32; RFC 3021). */
+export function broadcastOf(address: string, prefix: number): string | undefined {
+  if (isIP(address) !== 4 || prefix > 30) return undefined
+  const number = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)
+  const hosts = 2 ** (32 - prefix)
+  const last = Math.floor(number / hosts) * hosts + hosts - 1
+  return [24, 16, 8, 0].map((shift) => Math.floor(last / 2 ** shift) % 256).join('.')
+}
+
+/** True when `address` is on the network of an interface's address. */
+export function sameSubnet(address: string, { address: own, family, prefix }: InterfaceAddress): boolean {
+  const plain = plainAddress(address)
+  if (isIP(plain) !== family) return false
+  return listOf(label(family), [own, prefix]).check(plain, label(family))
+}
+
+/** The interface an address belongs to: by the zone of a link-local one, else by the networks of the interfaces. */
+export function interfaceOf(address: string, interfaces: readonly NetworkInterface[]): NetworkInterface | undefined {
+  const zone = address.split('%')[1]
+  if (zone !== undefined) return interfaces.find(({ name, index }) => name === zone || String(index) === zone)
+  return interfaces.find(({ addresses }) => addresses.some((own) => sameSubnet(address, own)))
+}
+
+/** True when one of these interfaces has this very address. */
+export function isOwnAddress(address: string, interfaces: readonly NetworkInterface[]): boolean {
+  const plain = plainAddress(address)
+  return interfaces.some(({ addresses }) => addresses.some((own) => own.address === plain))
+}

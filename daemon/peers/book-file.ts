@@ -1,0 +1,60 @@
+import { readFile } from 'node:fs/promises'
+import writeFileAtomic from 'write-file-atomic'
+import { z } from 'zod'
+import { PartylineError } from '../errors.ts'
+import { isPeerId } from '../identity/peer-id.ts'
+import type { PeerId } from '../types.ts'
+import { PeerRecord } from './peer-record.ts'
+
+const stored = z.object({
+  version: z.literal(1),
+  peers: z.array(
+    z.object({
+      id: z.string().refine((id): id is PeerId => isPeerId(id), 'no peer id'),
+      name: z.string().max(256),
+      petname: z.string().max(256),
+      trust: z.enum(['unknown', 'trusted', 'blocked']),
+      lastSeen: z.number(),
+      addresses: z.array(z.object({ address: z.string().max(64), port: z.number().int().min(1).max(65535) })).max(64),
+    }),
+  ),
+})
+
+/** The records of a book file, none when there is no file. Throws `local.peers-damaged`, and leaves the file as it is. */
+export async function readBook(file: string): Promise<PeerRecord[]> {
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw new PartylineError('local.permission', `${file}: ${(error as Error).message}`, { cause: error })
+  }
+  try {
+    return stored.parse(JSON.parse(text)).peers.map((entry) => {
+      const record = new PeerRecord(entry.id)
+      record.name = entry.name
+      record.petname = entry.petname
+      record.trust = entry.trust
+      record.lastSeen = entry.lastSeen
+      record.proven = true
+      record.restoreRemembered(entry.addresses)
+      return record
+    })
+  } catch (error) {
+    const what = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message
+    throw new PartylineError('local.peers-damaged', `${file}: ${what}; the file was left as it is`, { cause: error })
+  }
+}
+
+/** Writes what is worth keeping: flushed to disk and renamed into place, mode 0600. */
+export async function writeBook(file: string, records: Iterable<PeerRecord>): Promise<void> {
+  const peers = [...records].map(({ id, name, petname, trust, lastSeen, remembered }) => ({
+    id,
+    name,
+    petname,
+    trust,
+    lastSeen,
+    addresses: remembered,
+  }))
+  await writeFileAtomic(file, `${JSON.stringify({ version: 1, peers }, null, 1)}\n`, { mode: 0o600 })
+}

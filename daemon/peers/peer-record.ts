@@ -1,0 +1,130 @@
+import type { PeerView } from '../../ipc/methods.ts'
+import type {
+  DiscoveryName,
+  HostPort,
+  Milliseconds,
+  PeerId,
+  Route,
+  Sighting,
+  Trust,
+  UnixMilliseconds,
+} from '../types.ts'
+
+/** Most sightings kept of one peer; the oldest goes first. */
+const MAX_SIGHTINGS = 16
+/** Most addresses remembered of one peer, last good first. */
+const MAX_REMEMBERED = 8
+
+/** One sighting and when it was last repeated (monotonic). */
+interface SightingRecord {
+  readonly sighting: Sighting
+  readonly at: Milliseconds
+}
+
+/** How the peer's session travels, while there is one. */
+interface Connection {
+  readonly route: Route
+  rtt: Milliseconds | undefined
+}
+
+/** What a book keeps of one peer. */
+export class PeerRecord {
+  readonly id: PeerId
+  name = ''
+  petname = ''
+  trust: Trust = 'unknown'
+  /** Its key has proven itself, now or in an earlier life of this daemon. */
+  proven = false
+  lastSeen: UnixMilliseconds = 0
+  connection: Connection | undefined
+  readonly #sightings = new Map<string, SightingRecord>()
+  #remembered: HostPort[] = []
+
+  constructor(id: PeerId) {
+    this.id = id
+  }
+
+  /** True when losing this record would lose something: a decision of the user, or a proof. */
+  get precious(): boolean {
+    return this.proven || this.petname !== '' || this.trust !== 'unknown' || this.connection !== undefined
+  }
+
+  get present(): boolean {
+    return this.#sightings.size > 0 || this.connection !== undefined
+  }
+
+  /** True when `list` shows it. */
+  get listed(): boolean {
+    return this.present || this.petname !== '' || this.trust !== 'unknown'
+  }
+
+  get remembered(): readonly HostPort[] {
+    return this.#remembered
+  }
+
+  /** Takes a sighting; true when it is a new one rather than a repetition. */
+  see(sighting: Sighting, at: Milliseconds): boolean {
+    const key = keyOf(sighting.method, sighting.interface, sighting.address)
+    const before = this.#sightings.get(key)
+    this.#sightings.delete(key)
+    this.#sightings.set(key, { sighting, at })
+    const oldest = this.#sightings.size > MAX_SIGHTINGS ? this.#sightings.keys().next() : undefined
+    if (oldest && !oldest.done) this.#sightings.delete(oldest.value)
+    return before?.sighting.port !== sighting.port
+  }
+
+  /** Drops what a method saw on an interface (at one address, or at all); true when there was something. */
+  unsee(method: DiscoveryName, interfaceName: string, address?: string): boolean {
+    return this.#drop(({ sighting }) => {
+      const here = sighting.method === method && sighting.interface === interfaceName
+      return here && (address === undefined || sighting.address === address)
+    })
+  }
+
+  /** Drops sightings that nobody repeated since `before`. */
+  expire(before: Milliseconds): boolean {
+    return this.#drop(({ at }) => at < before)
+  }
+
+  remember(address: HostPort): void {
+    const others = this.#remembered.filter((known) => known.address !== address.address || known.port !== address.port)
+    this.#remembered = [{ address: address.address, port: address.port }, ...others].slice(0, MAX_REMEMBERED)
+  }
+
+  restoreRemembered(addresses: readonly HostPort[]): void {
+    this.#remembered = addresses.slice(0, MAX_REMEMBERED)
+  }
+
+  sightings(): IterableIterator<SightingRecord> {
+    return this.#sightings.values()
+  }
+
+  view(now: Milliseconds): PeerView {
+    return {
+      id: this.id,
+      name: this.name,
+      petname: this.petname,
+      trust: this.trust,
+      state: this.connection ? 'connected' : this.#sightings.size > 0 ? 'seen' : 'away',
+      proven: this.proven,
+      sightings: [...this.#sightings.values()].map(({ sighting, at }) => ({
+        method: sighting.method,
+        interface: sighting.interface,
+        address: sighting.address,
+        port: sighting.port,
+        age: Math.max(0, Math.round(now - at)),
+      })),
+      route: this.connection?.route ?? null,
+      rtt: this.connection?.rtt ?? null,
+    }
+  }
+
+  #drop(condition: (record: SightingRecord) => boolean): boolean {
+    const before = this.#sightings.size
+    for (const [key, record] of this.#sightings) if (condition(record)) this.#sightings.delete(key)
+    return this.#sightings.size < before
+  }
+}
+
+const keyOf = (method: DiscoveryName, interfaceName: string, address: string): string =>
+  `${method} ${interfaceName} ${address}`
