@@ -1,0 +1,297 @@
+import type { Clock } from '../clock.ts'
+import { isErrorCode, PartylineError, toPartylineError } from '../errors.ts'
+import { cleanName } from '../identity/host-name.ts'
+import type { Link } from '../link/link.ts'
+import type { Dial } from '../link/tls-dial.ts'
+import type { Logger } from '../logger.ts'
+import type { NetworkInterface } from '../network/network.ts'
+import type { KnownAddress } from '../peers/peer-book.ts'
+import type { Refusals } from '../refusals.ts'
+import type { HostPort, Milliseconds, PeerId } from '../types.ts'
+import { sortCandidates } from './candidates.ts'
+import { raceDials } from './dial-race.ts'
+import { type Ballot, Election } from './election.ts'
+import { encodeGreeting, type Greeting, type Hello, readGreeting } from './greeting.ts'
+
+/** A link that the election made a session's. */
+export interface ElectedLink {
+  readonly link: Link
+  /** The same on both sides, and never used again. */
+  readonly session: string
+  /** What the peer calls itself: said over the link, so a fact. */
+  readonly name: string
+  /** The port the peer listens on. */
+  readonly port: number
+  /** Key exchange group of the link's TLS. */
+  readonly group: string
+  /** The session that was there before, dead now. */
+  readonly replaces: string | undefined
+}
+
+interface ConnectorOptions {
+  readonly self: PeerId
+  /** Random, 16 hexadecimal digits, new at each start. */
+  readonly instance: string
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly refusals: Refusals
+  readonly dial: Dial
+  readonly addressesOf: (peer: PeerId) => readonly KnownAddress[]
+  readonly interfaces: () => readonly NetworkInterface[]
+  readonly isBlocked: (peer: PeerId) => boolean
+  readonly name: () => string
+  readonly port: () => number
+  /** Time for a greeting. */
+  readonly greetingTimeout: Milliseconds
+  readonly onElected: (elected: ElectedLink) => void
+  /** Takes a link that carries a stream; false when there is no such session or stream. */
+  readonly onStream: (peer: PeerId, session: string, stream: string, link: Link) => boolean
+}
+
+/** How long `connect` tries. */
+const CONNECT_TIMEOUT: Milliseconds = 10_000
+/** Pause before dialling again after a link was turned down as a duplicate and none was elected. */
+const RETRY_DELAY: Milliseconds = 100
+/** Pairs of hosts whose election is remembered. */
+const MAX_ELECTIONS = 4096
+
+interface Attempt {
+  readonly promise: Promise<string>
+  readonly elected: (session: string) => void
+}
+
+/** Dials peers, greets on links in both directions, and lets the election pick the one that becomes the session's. */
+export class Connector {
+  readonly #options: ConnectorOptions
+  readonly #elections = new Map<PeerId, Election>()
+  readonly #attempts = new Map<PeerId, Attempt>()
+  readonly #links = new Set<Link>()
+  readonly #stopping = new AbortController()
+  #lastLink = 0
+  #lastProposal = 0
+
+  constructor(options: ConnectorOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Ends with a session's id, whoever's link was elected; calls made meanwhile share the attempt. Rejects with `policy.blocked`,
+   * `peer.not-found`, `network.unreachable`, `network.timeout`, `peer.wrong-key` or `policy.refused`.
+   */
+  async connect(peer: PeerId, timeout: Milliseconds = CONNECT_TIMEOUT): Promise<string> {
+    if (this.#options.isBlocked(peer)) throw new PartylineError('policy.blocked')
+    const running = this.#attempts.get(peer)
+    if (running) return running.promise
+    const { promise, resolve, reject } = Promise.withResolvers<string>()
+    const abort = new AbortController()
+    const signal = AbortSignal.any([abort.signal, this.#stopping.signal])
+    const timer = this.#options.clock.after(timeout, () =>
+      reject(new PartylineError('network.timeout', 'the peer did not answer in time')),
+    )
+    this.#attempts.set(peer, { promise, elected: resolve })
+    this.#keepDialling(peer, signal).catch(reject)
+    try {
+      return await promise
+    } finally {
+      timer.cancel()
+      abort.abort()
+      this.#attempts.delete(peer)
+    }
+  }
+
+  /** Opens a link that carries one stream of a session, to where the session's own link goes. */
+  async dialStream(session: { peer: PeerId; remote: HostPort; id: string }, stream: string): Promise<Link> {
+    const timeout = AbortSignal.timeout(CONNECT_TIMEOUT)
+    const link = await this.#options.dial(
+      session.remote,
+      session.peer,
+      AbortSignal.any([timeout, this.#stopping.signal]),
+    )
+    this.#track(link)
+    send(link, { kind: 'stream', session: session.id, stream })
+    return link
+  }
+
+  /** Who lives at an address? Undefined where nobody answers as a host. */
+  async probe(target: HostPort): Promise<{ peer: PeerId; name: string; port: number } | undefined> {
+    try {
+      const signal = AbortSignal.any([AbortSignal.timeout(this.#options.greetingTimeout), this.#stopping.signal])
+      const link = await this.#options.dial(target, undefined, signal)
+      this.#track(link)
+      send(link, { kind: 'probe', name: this.#options.name(), port: this.#options.port() })
+      const answer = await this.#read(link)
+      link.destroy()
+      return answer.kind === 'probe' ? { peer: link.peer, name: cleanName(answer.name), port: answer.port } : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Takes a link from the listener; `greeted` ends its being half-open. */
+  async accept(link: Link, greeted: () => void): Promise<void> {
+    this.#track(link)
+    try {
+      const first = await this.#read(link)
+      greeted()
+      if (this.#options.isBlocked(link.peer)) return this.#turnDown(link, 'policy.blocked')
+      switch (first.kind) {
+        case 'session':
+          return await this.#greetBack(link, first)
+        case 'stream':
+          if (!this.#options.onStream(link.peer, first.session, first.stream, link)) link.destroy()
+          return
+        case 'probe':
+          send(link, { kind: 'probe', name: this.#options.name(), port: this.#options.port() })
+          link.socket.end()
+          return
+        default:
+          throw new PartylineError('peer.malformed', `a link began with ${first.kind}`)
+      }
+    } catch (error) {
+      this.#refuse(link, error)
+    }
+  }
+
+  /** Ends every link and attempt. Safe to call twice. */
+  stop(): void {
+    this.#stopping.abort()
+    for (const link of this.#links) link.destroy()
+  }
+
+  /** Dials until a link is elected; ends by itself only with an error. */
+  async #keepDialling(peer: PeerId, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const { addressesOf, interfaces, clock } = this.#options
+      const addresses = sortCandidates(addressesOf(peer), interfaces())
+      if (addresses.length === 0) throw new PartylineError('peer.not-found', 'no address of the peer is known')
+      const link = await raceDials(
+        addresses,
+        (address, abort) => this.#options.dial(address, peer, abort),
+        (late) => late.destroy(),
+        { clock, signal },
+      ).catch((error: unknown) => {
+        // The other side may have got through to us meanwhile.
+        if (this.#elections.get(peer)?.idle ?? true) throw error
+      })
+      if (link) {
+        this.#track(link)
+        await this.#greet(link)
+      }
+      if (!signal.aborted) await new Promise<void>((resolve) => clock.after(RETRY_DELAY, resolve))
+    }
+  }
+
+  /** Our word first, as the dialler. */
+  async #greet(link: Link): Promise<void> {
+    const election = this.#electionOf(link.peer)
+    const ballot = election.ballot()
+    try {
+      send(link, this.#hello(ballot, link.group))
+      const answer = await this.#read(link)
+      if (answer.kind === 'reject') return this.#turnedDown(link, answer.code)
+      if (answer.kind !== 'session')
+        throw new PartylineError('peer.malformed', `a hello was answered with ${answer.kind}`)
+      await this.#elect(link, election, ballot, answer, link.group)
+    } catch (error) {
+      const refusal = toPartylineError(error)
+      this.#refuse(link, refusal)
+      if (refusal.code === 'policy.refused') throw refusal
+    }
+  }
+
+  async #greetBack(link: Link, theirs: Hello): Promise<void> {
+    const election = this.#electionOf(link.peer)
+    const ballot = election.ballot()
+    send(link, this.#hello(ballot, theirs.group))
+    await this.#elect(link, election, ballot, theirs, theirs.group)
+  }
+
+  async #elect(link: Link, election: Election, ballot: Ballot, theirs: Hello, group: string): Promise<void> {
+    const id = ++this.#lastLink
+    link.socket.once('close', () => election.closed(id))
+    let verdict = election.greeted(id, ballot, theirs)
+    if (verdict.kind === 'select') send(link, { kind: 'select', session: verdict.session })
+    if (verdict.kind === 'reject') return this.#turnDown(link, 'duplicate')
+    if (verdict.kind === 'wait') {
+      const word = await this.#read(link)
+      if (word.kind === 'reject') return this.#turnedDown(link, word.code)
+      if (word.kind !== 'select') throw new PartylineError('peer.malformed', `a verdict was expected, not ${word.kind}`)
+      verdict = election.selected(id, word.session)
+    }
+    if (verdict.kind !== 'select' || link.socket.destroyed) return
+    const name = cleanName(theirs.name)
+    this.#options.onElected({
+      link,
+      session: verdict.session,
+      name,
+      port: theirs.port,
+      group,
+      replaces: verdict.replaces,
+    })
+    this.#attempts.get(link.peer)?.elected(verdict.session)
+  }
+
+  #hello(ballot: Ballot, group: string): Hello {
+    return {
+      kind: 'session',
+      instance: this.#options.instance,
+      name: this.#options.name(),
+      port: this.#options.port(),
+      group,
+      ...ballot,
+    }
+  }
+
+  #electionOf(peer: PeerId): Election {
+    const { self, instance } = this.#options
+    const election = this.#elections.get(peer) ?? new Election(self, peer, instance, () => ++this.#lastProposal)
+    this.#elections.delete(peer)
+    this.#elections.set(peer, election)
+    if (this.#elections.size > MAX_ELECTIONS)
+      for (const [other, { idle }] of this.#elections) if (idle && this.#elections.delete(other)) break
+    return election
+  }
+
+  #turnDown(link: Link, code: string): void {
+    if (isErrorCode(code)) this.#options.refusals.count(code)
+    send(link, { kind: 'reject', code })
+    link.socket.end()
+    link.socket.resume()
+    this.#options.clock.after(this.#options.greetingTimeout, () => link.destroy())
+  }
+
+  #turnedDown(link: Link, code: string): void {
+    link.destroy()
+    if (code !== 'duplicate') throw new PartylineError('policy.refused', 'the peer refused the link')
+  }
+
+  #refuse(link: Link, error: unknown): void {
+    const { code, message } = toPartylineError(error)
+    if (code.startsWith('peer.')) this.#options.refusals.count(code)
+    this.#options.logger.debug('a link ended in its greeting', { peer: link.peer, code, message })
+    link.destroy()
+  }
+
+  /** The next greeting, within the time a greeting may take. */
+  async #read(link: Link): Promise<Greeting> {
+    const { promise, reject } = Promise.withResolvers<never>()
+    const timer = this.#options.clock.after(this.#options.greetingTimeout, () =>
+      reject(new PartylineError('peer.handshake-timeout')),
+    )
+    try {
+      return await Promise.race([readGreeting(link.socket), promise])
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  #track(link: Link): void {
+    this.#links.add(link)
+    link.socket.on('error', () => link.destroy())
+    link.socket.once('close', () => this.#links.delete(link))
+  }
+}
+
+function send(link: Link, greeting: Greeting): void {
+  if (link.socket.writable) link.socket.write(encodeGreeting(greeting))
+}
