@@ -1,0 +1,120 @@
+import { decode, encode } from '@msgpack/msgpack'
+import { z } from 'zod'
+import { PartylineError } from '../errors.ts'
+import { MAX_NAME, MAX_STREAM_META } from './session.ts'
+
+/** Header of every frame: type u8, flags u8, lane u8, zero u8, length of the payload u32 (big endian). */
+export const HEADER = 8
+/** Largest payload of a frame, in bytes. */
+export const MAX_PAYLOAD = 64 * 1024
+/** Messages travel in pieces of at most this many bytes, so that lanes take turns. */
+export const PIECE = 16 * 1024
+
+export const FRAME = { message: 1, acknowledge: 2, ping: 3, pong: 4, control: 5 } as const
+/** Flags of a message's frame: its first piece, its last, to be acknowledged. */
+export const FLAG = { first: 1, last: 2, reliable: 4 } as const
+
+const streamId = z.string().min(1).max(32)
+const code = z.string().max(64)
+
+const control = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('open'),
+    stream: streamId,
+    service: z.string().min(1).max(MAX_NAME),
+    meta: z.string().max(MAX_STREAM_META),
+  }),
+  z.object({ kind: z.literal('accept'), stream: streamId }),
+  z.object({ kind: z.literal('refuse'), stream: streamId, code }),
+  /** The writer is done: so many bytes in all. */
+  z.object({ kind: z.literal('fin'), stream: streamId, bytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER) }),
+  z.object({ kind: z.literal('reset'), stream: streamId, code }),
+  z.object({ kind: z.literal('close'), code, message: z.string().max(256) }),
+])
+
+/** What sessions tell each other beside messages. */
+export type Control = z.output<typeof control>
+
+export function encodeControl(value: Control): Uint8Array {
+  return encode(value)
+}
+
+/** Throws `peer.malformed`. */
+export function decodeControl(bytes: Uint8Array): Control {
+  try {
+    const limits = { maxStrLength: 4096, maxArrayLength: 0, maxMapLength: 8, maxBinLength: 0, maxExtLength: 0 }
+    return control.parse(decode(bytes, limits))
+  } catch (error) {
+    throw new PartylineError('peer.malformed', 'not a control frame', { cause: error })
+  }
+}
+
+/** One frame off the wire; `payload` is a view of the bytes received. */
+export interface Frame {
+  readonly type: number
+  readonly flags: number
+  readonly lane: number
+  readonly payload: Buffer
+}
+
+/** Cuts a byte stream into frames, however it is chunked. */
+export class FrameReader {
+  #rest: Buffer = Buffer.alloc(0)
+
+  /** Calls `take` for each whole frame. Throws `peer.oversized` or `peer.malformed`. */
+  push(chunk: Buffer, take: (frame: Frame) => void): void {
+    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk
+    let at = 0
+    while (bytes.length - at >= HEADER) {
+      const length = bytes.readUInt32BE(at + 4)
+      if (length > MAX_PAYLOAD) throw new PartylineError('peer.oversized', `a frame of ${length} bytes`)
+      if (bytes[at + 3] !== 0) throw new PartylineError('peer.malformed', 'a frame with an unknown header')
+      if (bytes.length - at < HEADER + length) break
+      const payload = bytes.subarray(at + HEADER, at + HEADER + length)
+      take({ type: bytes[at] ?? 0, flags: bytes[at + 1] ?? 0, lane: bytes[at + 2] ?? 0, payload })
+      at += HEADER + length
+    }
+    this.#rest = at < bytes.length ? bytes.subarray(at) : Buffer.alloc(0)
+  }
+}
+
+/** Gathers frames into one buffer, so that everything queued in a moment leaves in one write. */
+export class FrameWriter {
+  #buffer = Buffer.allocUnsafe(MAX_PAYLOAD)
+  #length = 0
+
+  get length(): number {
+    return this.#length
+  }
+
+  /** Begins a frame; returns the buffer and where its payload of `length` bytes goes. */
+  frame(type: number, flags: number, lane: number, length: number): { buffer: Buffer; at: number } {
+    const start = this.#length
+    this.#reserve(HEADER + length)
+    const buffer = this.#buffer
+    buffer[start] = type
+    buffer[start + 1] = flags
+    buffer[start + 2] = lane
+    buffer[start + 3] = 0
+    buffer.writeUInt32BE(length, start + 4)
+    return { buffer, at: start + HEADER }
+  }
+
+  /** What was gathered; the writer is empty then. */
+  take(): Buffer {
+    const gathered = this.#buffer.subarray(0, this.#length)
+    this.#buffer = Buffer.allocUnsafe(MAX_PAYLOAD)
+    this.#length = 0
+    return gathered
+  }
+
+  #reserve(more: number): void {
+    const needed = this.#length + more
+    if (needed > this.#buffer.length) {
+      const larger = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2))
+      this.#buffer.copy(larger, 0, 0, this.#length)
+      this.#buffer = larger
+    }
+    this.#length = needed
+  }
+}

@@ -1,0 +1,114 @@
+import type { Duplex } from 'node:stream'
+import type { ErrorCode } from '../errors.ts'
+import type { Link } from '../link/link.ts'
+import type { PeerId } from '../types.ts'
+import type { Control } from './frame.ts'
+import type { SessionStream, StreamOutcome } from './session.ts'
+
+/**
+ * A byte stream on a link of its own. The bytes are raw; how many there are in each direction is told over the session, so that an end
+ * is known to be the end and not a cut.
+ */
+export class LinkStream implements SessionStream {
+  readonly id: string
+  readonly peer: PeerId
+  readonly service: string
+  readonly outcome: Promise<StreamOutcome>
+  readonly #link: Link
+  readonly #local: string
+  readonly #control: (control: Control) => void
+  readonly #resolve: (outcome: StreamOutcome) => void
+  /** What the peer said it wrote, once it said so. */
+  readonly #promised = Promise.withResolvers<number>()
+  #sent: number | undefined
+  #received: number | undefined
+  #sofar = { sent: 0, received: 0 }
+  #over = false
+
+  constructor(
+    about: { id: string; local: string; peer: PeerId; service: string },
+    link: Link,
+    control: (control: Control) => void,
+  ) {
+    this.id = about.id
+    this.#local = about.local
+    this.peer = about.peer
+    this.service = about.service
+    this.#link = link
+    this.#control = control
+    const { promise, resolve } = Promise.withResolvers<StreamOutcome>()
+    this.outcome = promise
+    this.#resolve = resolve
+    link.socket.once('close', () => this.#closed())
+    link.socket.on('error', () => link.destroy())
+    this.#promised.promise.catch(() => {})
+  }
+
+  get socket(): Duplex {
+    return this.#link.socket
+  }
+
+  /** The local side has written everything: `total` bytes. */
+  endWriting(total: number): void {
+    if (this.#over) return
+    this.#sent = total
+    this.#control({ kind: 'fin', stream: this.#local, bytes: total })
+    this.#link.socket.end()
+    this.#settle()
+  }
+
+  /** The link's end was read after `total` bytes; true when that is all the peer wrote. */
+  async endReading(total: number): Promise<boolean> {
+    try {
+      if ((await this.#promised.promise) === total) {
+        this.#received = total
+        this.#settle()
+        return true
+      }
+    } catch {
+      // The session ended, or the stream was reset, before the peer told.
+    }
+    this.reset('peer.reset')
+    return false
+  }
+
+  /** How far it got, for an outcome that is not clean. */
+  progress(sent: number, received: number): void {
+    this.#sofar = { sent, received }
+  }
+
+  /** Ends it at once, both ways; the peer is told why. */
+  reset(code: ErrorCode): void {
+    if (this.#over) return
+    this.#control({ kind: 'reset', stream: this.#local, code })
+    this.fail(code)
+  }
+
+  /** The peer reset it, or the session is gone. */
+  fail(code: ErrorCode): void {
+    if (this.#over) return
+    this.#over = true
+    this.#promised.reject(new Error(code))
+    this.#link.destroy()
+    this.#resolve({ clean: false, ...this.#sofar, error: code })
+  }
+
+  /** The peer has written everything: so many bytes. */
+  promised(bytes: number): void {
+    this.#promised.resolve(bytes)
+  }
+
+  #settle(): void {
+    if (this.#sent === undefined || this.#received === undefined || this.#over) return
+    this.#over = true
+    this.#resolve({ clean: true, sent: this.#sent, received: this.#received })
+  }
+
+  /** The link is closed: fine when everything had been read and written, a reset otherwise. */
+  #closed(): void {
+    // The end may have been read, and the peer's word on it be under way.
+    const patience = setTimeout(() => this.reset('peer.reset'), 1000)
+    patience.unref()
+    void this.outcome.then(() => clearTimeout(patience))
+  }
+}
