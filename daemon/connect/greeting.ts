@@ -76,6 +76,8 @@ export function decodeGreeting(bytes: Buffer): { greeting: Greeting; length: num
 /** Reads the next greeting off a link; what follows it stays in the socket. Rejects as `decodeGreeting`, or with `network.lost`. */
 export function readGreeting(socket: Duplex): Promise<Greeting> {
   return new Promise((resolve, reject) => {
+    // Kept here until it is whole: a part put back into the socket would be announced as readable again, for ever.
+    let received: Buffer = Buffer.alloc(0)
     const finish = (settle: () => void): void => {
       socket.off('readable', read)
       socket.off('end', lost)
@@ -86,16 +88,14 @@ export function readGreeting(socket: Duplex): Promise<Greeting> {
     const read = (): void => {
       const chunk: Buffer | null = socket.read()
       if (chunk === null) return
+      received = received.length === 0 ? chunk : Buffer.concat([received, chunk])
       try {
-        const decoded = decodeGreeting(chunk)
-        if (!decoded) {
-          // Not all there: back it goes, until more comes.
-          socket.unshift(chunk)
-          return
-        }
+        const decoded = decodeGreeting(received)
+        if (!decoded) return
+        const { greeting, length } = decoded
         finish(() => {
-          if (decoded.length < chunk.length) socket.unshift(chunk.subarray(decoded.length))
-          resolve(decoded.greeting)
+          if (length < received.length) socket.unshift(received.subarray(length))
+          resolve(greeting)
         })
       } catch (error) {
         finish(() => reject(error))
@@ -104,6 +104,8 @@ export function readGreeting(socket: Duplex): Promise<Greeting> {
     socket.on('readable', read)
     socket.on('end', lost)
     socket.on('close', lost)
-    read()
+    // A greeting that came right behind the one before is there already and may not be announced again.
+    if (socket.readableLength > 0) read()
+    else if (socket.readableEnded || socket.destroyed) lost()
   })
 }
