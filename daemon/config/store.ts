@@ -1,9 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import Conf from 'conf'
 import { PartylineError } from '../errors.ts'
+import { fileError } from '../file-error.ts'
+import { parseJsonText } from './json-text.ts'
 import { SETTINGS, type Setting, type SettingKey, type SettingValues } from './settings.ts'
-import { checkSetting, isSettingKey, nearestKey, settingRange } from './validation.ts'
+import { checkSetting, isSettingKey, nearestKey, parseSetting, settingRange } from './validation.ts'
 
 type Value = string | number | boolean | readonly string[]
 
@@ -18,7 +19,7 @@ interface SettingRow {
   readonly about: string
 }
 
-/** The settings file: values by key, written atomically, mode 0600. */
+/** The settings file: values by key, written atomically, mode 0600. A file that cannot be read is left as it is. */
 export class SettingsStore {
   readonly #conf: Conf<Record<string, Value>>
 
@@ -26,34 +27,47 @@ export class SettingsStore {
     this.#conf = conf
   }
 
-  /** Reads the file, which need not exist. Throws `local.settings-damaged`, naming file and key, and leaves the file as it is. */
+  /** Reads the file, which need not exist. Throws `local.settings-damaged`, naming file and key, or `local.permission`. */
   static open(file: string): SettingsStore {
-    checkFile(file)
-    const conf = new Conf<Record<string, Value>>({
-      cwd: dirname(file),
-      configName: basename(file, '.json'),
-      fileExtension: 'json',
-      projectName: 'partyline',
-      // Keys have dots in them; they are names, not paths.
-      accessPropertiesByDotNotation: false,
-      clearInvalidConfig: false,
-      configFileMode: 0o600,
-    })
-    return new SettingsStore(conf)
+    return attempt(
+      file,
+      () =>
+        new SettingsStore(
+          new Conf<Record<string, Value>>({
+            cwd: dirname(file),
+            configName: basename(file),
+            fileExtension: '',
+            // Every read goes through this check: at start, and before every write, which begins with what the file holds.
+            deserialize: (text) => checkText(file, text),
+            // Keys have dots in them; they are names, not paths.
+            accessPropertiesByDotNotation: false,
+            clearInvalidConfig: false,
+            configFileMode: 0o600,
+            cache: true,
+          }),
+        ),
+    )
   }
 
   get<K extends SettingKey>(key: K): SettingValues[K] {
-    return (this.#conf.get(key) ?? SETTINGS[key].default) as SettingValues[K]
+    const value = attempt(this.#conf.path, () => this.#conf.get(key))
+    return (value ?? SETTINGS[key].default) as SettingValues[K]
   }
 
-  /** Checks and writes a value. Throws `usage.unknown-setting` or `usage.invalid-setting`. */
+  /**
+   * Checks and writes a value: one of the setting's type, or the text a person typed for it.
+   * Throws `usage.unknown-setting`, `usage.invalid-setting` or, when the file was damaged meanwhile, `local.settings-damaged`.
+   */
   set(key: string, value: unknown): void {
-    this.#conf.set(known(key), checkSetting(known(key), value))
+    const setting = known(key)
+    const checked = typeof value === 'string' ? parseSetting(setting, value) : checkSetting(setting, value)
+    attempt(this.#conf.path, () => this.#conf.set(setting, checked))
   }
 
-  /** Puts a setting back to its default. */
+  /** Puts a setting back to its default. Throws as `set` does. */
   reset(key: string): void {
-    this.#conf.delete(known(key))
+    const setting = known(key)
+    attempt(this.#conf.path, () => this.#conf.delete(setting))
   }
 
   /** Calls `listener` after a change of any setting; returns the way to stop that. */
@@ -87,22 +101,15 @@ function known(key: string): SettingKey {
   throw new PartylineError('usage.unknown-setting', `there is no setting "${key}"${nearestKey(key)}`)
 }
 
-/** Refuses a file that does not hold what we would have written, before anything could write over it. */
-function checkFile(file: string): void {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
-    throw new PartylineError('local.permission', `${file}: ${(error as Error).message}`, { cause: error })
-  }
+/** What a settings file holds. Throws `local.settings-damaged` where it is not what `SettingsStore` would have written. */
+function checkText(file: string, text: string): Record<string, Value> {
   const damaged = (what: string): PartylineError =>
     new PartylineError('local.settings-damaged', `${file}: ${what}; the file was left as it is`)
   let values: unknown
   try {
-    values = JSON.parse(text)
+    values = parseJsonText(text)
   } catch (error) {
-    throw damaged(`not JSON: ${(error as Error).message}`)
+    throw damaged(`not JSON, ${(error as Error).message}`)
   }
   if (typeof values !== 'object' || values === null || Array.isArray(values)) throw damaged('not a JSON object')
   for (const [key, value] of Object.entries(values)) {
@@ -110,7 +117,18 @@ function checkFile(file: string): void {
     try {
       checkSetting(key, value)
     } catch (error) {
-      throw damaged(`setting "${key}": ${(error as Error).message}`)
+      throw damaged((error as Error).message)
     }
+  }
+  return values as Record<string, Value>
+}
+
+/** Runs what reads or writes the file; the system's refusals become errors of ours. */
+function attempt<T>(file: string, task: () => T): T {
+  try {
+    return task()
+  } catch (error) {
+    if (error instanceof PartylineError) throw error
+    throw fileError(file, error)
   }
 }

@@ -21,22 +21,31 @@ export function settingRange(setting: Setting): string {
   }
 }
 
-/**
- * A value that fits the setting, from JSON or from the text a person typed (`47801`, `true`, `eth0,wlan0`).
- * Throws `usage.invalid-setting`.
- */
+/** A value for the setting. Throws `usage.invalid-setting`. */
 export function checkSetting<K extends SettingKey>(key: K, value: unknown): SettingValues[K] {
   const setting: Setting = SETTINGS[key]
-  const fitting = fit(setting, value)
-  if (fitting === undefined)
-    throw new PartylineError(
-      'usage.invalid-setting',
-      `${key} takes ${nouns[setting.type]} (${settingRange(setting)}), not ${JSON.stringify(value)}`,
-    )
-  return fitting as SettingValues[K]
+  if (!fits(setting, value)) throw invalid(key, setting, value)
+  return value as SettingValues[K]
 }
 
-const nouns = {
+/** The value that a text means, as a person typed it: `47801`, `true`, `eth0,wlan0`. Throws `usage.invalid-setting`. */
+export function parseSetting<K extends SettingKey>(key: K, text: string): SettingValues[K] {
+  const setting: Setting = SETTINGS[key]
+  const value = readText(setting, text)
+  if (!fits(setting, value)) throw invalid(key, setting, text)
+  return value as SettingValues[K]
+}
+
+function invalid(key: SettingKey, setting: Setting, value: unknown): PartylineError {
+  const shown = JSON.stringify(value) ?? String(value)
+  const short = shown.length > 100 ? `${shown.slice(0, 100)}…` : shown
+  return new PartylineError(
+    'usage.invalid-setting',
+    `${key} takes ${NOUNS[setting.type]} (${settingRange(setting)}), not ${short}`,
+  )
+}
+
+const NOUNS = {
   string: 'a text',
   integer: 'a whole number',
   boolean: 'a truth value',
@@ -44,29 +53,42 @@ const nouns = {
   list: 'a list',
 }
 
-function fit(setting: Setting, value: unknown): string | number | boolean | string[] | undefined {
+/** A text as the setting's type; left as it is where it cannot be one, for `fits` to refuse. */
+function readText(setting: Setting, text: string): unknown {
   switch (setting.type) {
-    case 'integer': {
-      const number = typeof value === 'string' && /^-?\d{1,12}$/.test(value) ? Number(value) : value
-      return Number.isInteger(number) && Number(number) >= setting.min && Number(number) <= setting.max
-        ? Number(number)
-        : undefined
-    }
+    case 'integer':
+      return /^-?\d{1,12}$/.test(text.trim()) ? Number(text) : text
     case 'boolean':
-      if (value === 'true' || value === true) return true
-      return value === 'false' || value === false ? false : undefined
-    case 'choice':
-      return typeof value === 'string' && setting.choices.includes(value) ? value : undefined
-    case 'string':
-      return typeof value === 'string' && value.length <= setting.maxLength ? value : undefined
-    case 'list': {
-      const items: unknown = typeof value === 'string' ? splitList(value) : value
-      if (!Array.isArray(items) || items.length > setting.maxItems) return undefined
-      return items.every((item) => typeof item === 'string' && item !== '' && item.length <= setting.maxLength)
-        ? items
-        : undefined
-    }
+      return text === 'true' ? true : text === 'false' ? false : text
+    case 'list':
+      return splitList(text)
+    default:
+      return text
   }
+}
+
+function fits(setting: Setting, value: unknown): boolean {
+  switch (setting.type) {
+    case 'integer':
+      return typeof value === 'number' && Number.isInteger(value) && value >= setting.min && value <= setting.max
+    case 'boolean':
+      return typeof value === 'boolean'
+    case 'choice':
+      return typeof value === 'string' && setting.choices.includes(value)
+    case 'string':
+      return isPlainText(value, setting.maxLength)
+    case 'list':
+      return (
+        Array.isArray(value) &&
+        value.length <= setting.maxItems &&
+        value.every((item) => item !== '' && isPlainText(item, setting.maxLength))
+      )
+  }
+}
+
+/** A text on one line, without control characters: it is shown in terminals and logs. */
+function isPlainText(value: unknown, maxLength: number): boolean {
+  return typeof value === 'string' && value.length <= maxLength && !/\p{Cc}/u.test(value)
 }
 
 const splitList = (text: string): string[] => (text.trim() === '' ? [] : text.split(',').map((item) => item.trim()))
