@@ -8,8 +8,9 @@ import { formatHostPort } from './network/network.ts'
 import type { PeerBook } from './peers/peer-book.ts'
 import type { ChatService } from './services/chat.ts'
 import type { FileService } from './services/files.ts'
+import { joinStream } from './services/join-stream.ts'
 import type { MessageService } from './services/messages.ts'
-import { joinStream, type StreamService } from './services/streams.ts'
+import type { StreamService } from './services/streams.ts'
 import type { SessionFacts, SessionStream } from './session/session.ts'
 import type { SessionManager } from './session/session-manager.ts'
 import type { PeerId } from './types.ts'
@@ -176,8 +177,8 @@ function streamHandlers({ book, streams }: HandlerParts): Group<'streams'> {
       const { stream, meta } = await streams.accept(service, caller.signal)
       return rawAnswer(stream, { stream: stream.id, peer: stream.peer, meta })
     },
-    'streams.outcome': async ({ stream }) => {
-      const { clean, sent, received, error } = await streams.outcome(stream)
+    'streams.outcome': async ({ stream, side }) => {
+      const { clean, sent, received, error } = await streams.outcome(stream, side ?? 'both')
       return { clean, sent, received, error: error ?? null }
     },
   }
@@ -252,7 +253,7 @@ function rawAnswer<R>(stream: SessionStream, result: R): RawAnswer<R> {
   return {
     result,
     attach: (socket) => joinStream(socket, stream),
-    abandon: () => stream.socket.destroy(),
+    abandon: () => stream.reset('peer.reset'),
   }
 }
 

@@ -380,7 +380,13 @@ export const METHODS = {
   'streams.outcome': {
     about: 'How a stream ended: clean when each side got every byte the other wrote. Waits for its end.',
     who: 'app',
-    params: z.object({ stream: z.string().max(64) }),
+    params: z.object({
+      stream: z.string().max(64),
+      side: z
+        .enum(['both', 'incoming'])
+        .optional()
+        .describe('Wait for the whole stream, or for what the peer writes only.'),
+    }),
     result: z.object({ clean: z.boolean(), sent: count, received: count, error: z.string().nullable() }),
     errors: ['usage.invalid-argument'],
     example: { params: { stream: 's7' }, result: { clean: true, sent: 5, received: 1024, error: null } },

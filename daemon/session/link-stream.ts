@@ -14,15 +14,17 @@ export class LinkStream implements SessionStream {
   readonly peer: PeerId
   readonly service: string
   readonly outcome: Promise<StreamOutcome>
+  readonly incoming: Promise<StreamOutcome>
   readonly #link: Link
   readonly #local: string
   readonly #control: (control: Control) => void
   readonly #resolve: (outcome: StreamOutcome) => void
+  readonly #resolveIncoming: (outcome: StreamOutcome) => void
   /** What the peer said it wrote, once it said so. */
   readonly #promised = Promise.withResolvers<number>()
   #sent: number | undefined
   #received: number | undefined
-  #sofar = { sent: 0, received: 0 }
+  #progress: () => { sent: number; received: number } = () => ({ sent: 0, received: 0 })
   #over = false
 
   constructor(
@@ -39,6 +41,9 @@ export class LinkStream implements SessionStream {
     const { promise, resolve } = Promise.withResolvers<StreamOutcome>()
     this.outcome = promise
     this.#resolve = resolve
+    const incoming = Promise.withResolvers<StreamOutcome>()
+    this.incoming = incoming.promise
+    this.#resolveIncoming = incoming.resolve
     link.socket.once('close', () => this.#closed())
     link.socket.on('error', () => link.destroy())
     this.#promised.promise.catch(() => {})
@@ -62,6 +67,7 @@ export class LinkStream implements SessionStream {
     try {
       if ((await this.#promised.promise) === total) {
         this.#received = total
+        this.#resolveIncoming({ clean: true, sent: this.#progress().sent, received: total })
         this.#settle()
         return true
       }
@@ -72,9 +78,8 @@ export class LinkStream implements SessionStream {
     return false
   }
 
-  /** How far it got, for an outcome that is not clean. */
-  progress(sent: number, received: number): void {
-    this.#sofar = { sent, received }
+  onProgress(ask: () => { sent: number; received: number }): void {
+    this.#progress = ask
   }
 
   /** Ends it at once, both ways; the peer is told why. */
@@ -90,7 +95,9 @@ export class LinkStream implements SessionStream {
     this.#over = true
     this.#promised.reject(new Error(code))
     this.#link.destroy()
-    this.#resolve({ clean: false, ...this.#sofar, error: code })
+    const outcome = { clean: false, ...this.#progress(), error: code }
+    this.#resolveIncoming(outcome)
+    this.#resolve(outcome)
   }
 
   /** The peer has written everything: so many bytes. */

@@ -78,6 +78,16 @@ export interface SessionStream {
   readonly service: string
   readonly socket: Duplex
   readonly outcome: Promise<StreamOutcome>
+  /** How the peer's side of it ended, which may be long before the stream does. */
+  readonly incoming: Promise<StreamOutcome>
+  /** The local side has written everything: `total` bytes. */
+  endWriting(total: number): void
+  /** The socket's end was read after `total` bytes; true when that is all the peer wrote. */
+  endReading(total: number): Promise<boolean>
+  /** Ends it at once, both ways; the peer is told why. */
+  reset(code: ErrorCode): void
+  /** Whom to ask how far it got, for an outcome that is not clean. */
+  onProgress(ask: () => { sent: number; received: number }): void
 }
 
 /** The lasting conversation between two hosts. */

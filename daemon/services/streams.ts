@@ -1,0 +1,138 @@
+import type { Clock, Timer } from '../clock.ts'
+import { PartylineError } from '../errors.ts'
+import type { IncomingStream, Session, SessionStream, StreamOutcome } from '../session/session.ts'
+import type { Milliseconds, PeerId } from '../types.ts'
+
+/** Apps that wait for streams of one service, and of all. */
+const MAX_ACCEPTORS = 256
+const MAX_ALL_ACCEPTORS = 4096
+/** Streams that wait for an app which accepted one a moment ago and will be back for the next. */
+const MAX_BACKLOG = 64
+const REARM: Milliseconds = 2000
+const BACKLOG_PATIENCE: Milliseconds = 5000
+/** Ended streams whose outcome is remembered. */
+const MAX_OUTCOMES = 1024
+
+/** A stream that was accepted, and what its opener said of it. */
+export interface AcceptedStream {
+  readonly stream: SessionStream
+  readonly meta: string
+}
+
+interface Service {
+  readonly acceptors: { take: (stream: IncomingStream) => void }[]
+  readonly backlog: { stream: IncomingStream; timer: Timer }[]
+  /** When an acceptor was last there. */
+  armed: Milliseconds
+}
+
+interface StreamServiceOptions {
+  readonly clock: Clock
+  readonly open: (peer: PeerId) => Promise<Session>
+  readonly onClosed: (stream: SessionStream, outcome: StreamOutcome) => void
+}
+
+/** Byte streams to named services, between apps here and apps at peers. */
+export class StreamService {
+  readonly #options: StreamServiceOptions
+  readonly #services = new Map<string, Service>()
+  readonly #outcomes = new Map<string, Pick<SessionStream, 'outcome' | 'incoming'>>()
+  #acceptors = 0
+
+  constructor(options: StreamServiceOptions) {
+    this.#options = options
+  }
+
+  /** Opens a session on demand, and a stream in it. */
+  async open(peer: PeerId, service: string, meta?: string): Promise<SessionStream> {
+    const session = await this.#options.open(peer)
+    return this.#watch(await session.openStream(service, meta))
+  }
+
+  /** Waits for a stream to a service, until `signal` says to stop waiting. */
+  accept(service: string, signal: AbortSignal): Promise<AcceptedStream> {
+    const entry = this.#serviceOf(service)
+    if (entry.acceptors.length >= MAX_ACCEPTORS || this.#acceptors >= MAX_ALL_ACCEPTORS)
+      return Promise.reject(new PartylineError('local.limit', 'too many apps are waiting for streams'))
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        const index = entry.acceptors.indexOf(acceptor)
+        if (index < 0) return
+        entry.acceptors.splice(index, 1)
+        this.#acceptors--
+        entry.armed = this.#options.clock.now()
+        signal.removeEventListener('abort', give)
+      }
+      const give = (): void => {
+        leave()
+        this.#tidy(service)
+        reject(new PartylineError('local.closed'))
+      }
+      const acceptor = {
+        take: (incoming: IncomingStream): void => {
+          leave()
+          incoming.accept().then((stream) => resolve({ stream: this.#watch(stream), meta: incoming.meta }), reject)
+        },
+      }
+      if (signal.aborted) return reject(new PartylineError('local.closed'))
+      signal.addEventListener('abort', give)
+      entry.acceptors.push(acceptor)
+      this.#acceptors++
+      const waiting = entry.backlog.shift()
+      if (!waiting) return
+      waiting.timer.cancel()
+      acceptor.take(waiting.stream)
+    })
+  }
+
+  /** How a stream ended, or only its incoming side; waits for that end. Remembers the last thousand. */
+  async outcome(id: string, side: 'both' | 'incoming'): Promise<StreamOutcome> {
+    const ends = this.#outcomes.get(id)
+    if (!ends) throw new PartylineError('usage.invalid-argument', `there was no stream ${id} of late`)
+    return side === 'both' ? ends.outcome : ends.incoming
+  }
+
+  /** A peer opened a stream. */
+  take(stream: IncomingStream): void {
+    const entry = this.#services.get(stream.service)
+    const acceptor = entry?.acceptors[0]
+    if (acceptor) return acceptor.take(stream)
+    const { clock } = this.#options
+    if (!entry || clock.now() - entry.armed > REARM) return stream.refuse('peer.no-service')
+    if (entry.backlog.length >= MAX_BACKLOG) return stream.refuse('peer.busy')
+    const timer = clock.after(BACKLOG_PATIENCE, () => {
+      entry.backlog.splice(entry.backlog.indexOf(waiting), 1)
+      this.#tidy(stream.service)
+      stream.refuse('peer.no-service')
+    })
+    const waiting = { stream, timer }
+    entry.backlog.push(waiting)
+  }
+
+  #serviceOf(name: string): Service {
+    const known = this.#services.get(name)
+    if (known) return known
+    const service: Service = { acceptors: [], backlog: [], armed: this.#options.clock.now() }
+    this.#services.set(name, service)
+    return service
+  }
+
+  /** Forgets a service that nobody has accepted for since a while. */
+  #tidy(name: string): void {
+    this.#options.clock.after(REARM, () => {
+      const entry = this.#services.get(name)
+      if (entry && entry.acceptors.length === 0 && entry.backlog.length === 0) this.#services.delete(name)
+    })
+  }
+
+  #watch(stream: SessionStream): SessionStream {
+    this.#outcomes.set(stream.id, { outcome: stream.outcome, incoming: stream.incoming })
+    const [oldest] = this.#outcomes.keys()
+    if (this.#outcomes.size > MAX_OUTCOMES && oldest !== undefined) this.#outcomes.delete(oldest)
+    void stream.outcome.then((outcome) => {
+      this.#options.onClosed(stream, outcome)
+      this.#tidy(stream.service)
+    })
+    return stream
+  }
+}

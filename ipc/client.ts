@@ -1,0 +1,264 @@
+import { homedir } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PartylineError } from '../daemon/errors.ts'
+import { resolvePlaces } from '../daemon/places.ts'
+import type { RawMethod } from './api.ts'
+import { type AppStream, createAppStream, type Outcome } from './app-stream.ts'
+import { BoundedQueue } from './bounded-queue.ts'
+import {
+  EVENTS,
+  type EventName,
+  type EventParams,
+  type MethodName,
+  type Params,
+  PROTOCOL,
+  type Result,
+  type Topic,
+} from './methods.ts'
+import { type Encoding, SocketClient } from './socket-client.ts'
+
+/** How to reach the daemon. */
+export interface ConnectOptions {
+  /** What the app calls itself, at most 64 characters. */
+  readonly app: string
+  /** The daemon's `--home`; `PARTYLINE_HOME` or the platform's folders otherwise. */
+  readonly home?: string | undefined
+  /** A socket's path, in place of `home`. */
+  readonly socket?: string
+  /** The owner's socket, for trust and settings. */
+  readonly control?: boolean
+  readonly encoding?: Encoding
+  /** How long to try while the daemon may still be starting, in milliseconds; 0 tries once. */
+  readonly patience?: number
+  /** Connect again when the daemon was restarted: calls made meanwhile wait, subscriptions are renewed. */
+  readonly reconnect?: boolean
+}
+
+/** A message on a channel. */
+export interface Message {
+  readonly from: string
+  readonly channel: string
+  readonly data: Uint8Array
+  readonly reliable: boolean
+  readonly lane: number
+  readonly number: number
+  /** Unix milliseconds. */
+  readonly at: number
+}
+
+/** An event, as `events` yields it. `events.lost` tells that this app read too slowly. */
+export type ClientEvent =
+  | { [E in EventName]: { readonly name: E; readonly seq: number; readonly params: EventParams<E> } }[EventName]
+  | { readonly name: 'events.lost'; readonly seq: number; readonly params: { lost: number } }
+  | { readonly name: 'reconnected'; readonly seq: number; readonly params: Record<string, never> }
+
+/** Events and messages that wait for an app to iterate on. */
+const MAX_QUEUED = 10_000
+const RETRY_DELAY = 100
+/** How long a reconnecting client tries. */
+const RECONNECT_PATIENCE = 600_000
+
+/** Connects to the daemon. Rejects with `local.no-daemon`, `local.permission` or `usage.protocol`. */
+export async function connect(options: ConnectOptions): Promise<Client> {
+  const client = new Client(options)
+  await client.start()
+  return client
+}
+
+/** A connection to the daemon. */
+export class Client implements AsyncDisposable {
+  readonly #options: ConnectOptions
+  readonly #path: string
+  readonly #events = new Set<{ queue: BoundedQueue<ClientEvent>; topics: ReadonlySet<string> }>()
+  readonly #messages = new Map<string, Set<BoundedQueue<Message>>>()
+  #connection: Promise<SocketClient> = Promise.reject(new PartylineError('local.closed'))
+  #closed = false
+  #id = ''
+
+  /** Use `connect`. */
+  constructor(options: ConnectOptions) {
+    this.#options = options
+    this.#path = options.socket ?? socketPath(options)
+    this.#connection.catch(() => {})
+  }
+
+  /** This host's peer id. */
+  get id(): string {
+    return this.#id
+  }
+
+  async start(): Promise<void> {
+    this.#connection = this.#dialPatiently(this.#options.patience ?? 0)
+    await this.#connection
+  }
+
+  /** Calls a method of the table. Rejects with a `PartylineError`. */
+  async call<M extends Exclude<MethodName, RawMethod>>(method: M, params: Params<M>): Promise<Result<M>> {
+    const connection = await this.#connection
+    return (await connection.call(method, params)) as Result<M>
+  }
+
+  /** Calls a method by name, unchecked; for tools. */
+  async callAny(method: string, params: unknown): Promise<unknown> {
+    return (await this.#connection).call(method, params)
+  }
+
+  /** Events of these topics from now on, until the iteration is left. */
+  async events(topics: readonly Topic[]): Promise<AsyncIterableIterator<ClientEvent>> {
+    const queue = new BoundedQueue<ClientEvent>(MAX_QUEUED, () => this.#events.delete(entry))
+    const entry = { queue, topics: new Set<string>(topics) }
+    this.#events.add(entry)
+    await this.call('events.subscribe', { topics: [...topics] })
+    return queue
+  }
+
+  /** Messages on a channel from now on, until the iteration is left. */
+  async messages(channel: string): Promise<AsyncIterableIterator<Message>> {
+    const queue = new BoundedQueue<Message>(MAX_QUEUED, () => this.#unlisten(channel, queue))
+    const queues = this.#messages.get(channel) ?? new Set()
+    queues.add(queue)
+    this.#messages.set(channel, queues)
+    await this.call('messages.listen', { channel })
+    return queue
+  }
+
+  /** Opens a byte stream to a service of a peer. */
+  openStream(peer: string, service: string, meta?: string): Promise<AppStream> {
+    return this.#raw('streams.open', { peer, service, ...(meta !== undefined && { meta }) })
+  }
+
+  /** Waits for one stream to a service. */
+  acceptStream(service: string, signal?: AbortSignal): Promise<AppStream> {
+    return this.#raw('streams.accept', { service }, signal)
+  }
+
+  /** Streams to a service, one after another, until the iteration is left; two acceptors are always waiting. */
+  async *listen(service: string): AsyncGenerator<AppStream, void, void> {
+    const stop = new AbortController()
+    const arm = (): Promise<AppStream> => this.acceptStream(service, stop.signal)
+    const waiting = [arm(), arm()]
+    try {
+      for (;;) {
+        const { stream, index } = await Promise.race(waiting.map(async (next, i) => ({ stream: await next, index: i })))
+        waiting[index] = arm()
+        yield stream
+      }
+    } finally {
+      stop.abort()
+      for (const next of waiting) next.catch(() => {})
+    }
+  }
+
+  /** Asks the sender of an offer for something; `meta` is what its app reads. */
+  fetchOffer(offer: string, meta: string): Promise<AppStream> {
+    return this.#raw('files.fetch', { offer, meta })
+  }
+
+  /** Waits until the receiver of an own offer asks for something. */
+  serveOffer(offer: string, signal?: AbortSignal): Promise<AppStream> {
+    return this.#raw('files.serve', { offer }, signal)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const { queue } of this.#events) queue.end()
+    for (const queue of [...this.#messages.values()].flatMap((queues) => [...queues])) queue.end()
+    const connection = await this.#connection.catch(() => undefined)
+    connection?.close()
+    await connection?.closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** A raw method on a connection of its own, which becomes the stream. */
+  async #raw(method: RawMethod, params: object, signal?: AbortSignal): Promise<AppStream> {
+    const connection = await this.#dial(() => {})
+    const abort = (): void => connection.close()
+    signal?.addEventListener('abort', abort)
+    if (signal?.aborted) abort()
+    try {
+      const { result, socket } = await connection.callRaw(method, params)
+      const { stream, peer, meta = '' } = result as { stream: string; peer: string; meta?: string }
+      const ask = async (side: 'both' | 'incoming'): Promise<Outcome> => this.call('streams.outcome', { stream, side })
+      return createAppStream({ id: stream, peer, meta }, socket, ask)
+    } catch (error) {
+      connection.close()
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  async #dial(onNotification: (method: string, params: unknown) => void): Promise<SocketClient> {
+    const connection = await SocketClient.dial(this.#path, this.#options.encoding ?? 'messagepack', onNotification)
+    try {
+      const { id } = (await connection.call('hello', { app: this.#options.app, protocol: PROTOCOL })) as Result<'hello'>
+      this.#id = id
+      return connection
+    } catch (error) {
+      connection.close()
+      throw error
+    }
+  }
+
+  async #dialPatiently(patience: number): Promise<SocketClient> {
+    const until = performance.now() + patience
+    for (;;) {
+      try {
+        const connection = await this.#dial((method, params) => this.#notified(method, params))
+        void connection.closed.then(() => this.#lost())
+        return connection
+      } catch (error) {
+        const mayCome =
+          error instanceof PartylineError && (error.code === 'local.no-daemon' || error.code === 'local.closed')
+        if (!mayCome || this.#closed || performance.now() >= until) throw error
+        await sleep(RETRY_DELAY)
+      }
+    }
+  }
+
+  /** The daemon is gone: everyone is told, or it is waited for. */
+  #lost(): void {
+    if (this.#closed) return
+    if (!this.#options.reconnect) {
+      void this.close()
+      return
+    }
+    this.#connection = this.#dialPatiently(RECONNECT_PATIENCE).then(async (connection) => {
+      const topics = [...new Set([...this.#events].flatMap((entry) => [...entry.topics]))]
+      if (topics.length > 0) await connection.call('events.subscribe', { topics })
+      for (const channel of this.#messages.keys()) await connection.call('messages.listen', { channel })
+      for (const { queue } of this.#events) queue.push({ name: 'reconnected', seq: 0, params: {} })
+      return connection
+    })
+    this.#connection.catch(() => this.close())
+  }
+
+  #notified(method: string, params: unknown): void {
+    if (method === 'messages.received') return this.#received(params as Message & { text?: string; base64?: string })
+    const { seq, ...rest } = params as { seq: number }
+    const event = { name: method, seq, params: rest } as unknown as ClientEvent
+    const topic = (EVENTS as Record<string, { topic: string }>)[method]?.topic
+    for (const { queue, topics } of this.#events) if (topic === undefined || topics.has(topic)) queue.push(event)
+  }
+
+  #received({ text, base64, ...message }: Message & { text?: string; base64?: string }): void {
+    const data = message.data ?? (text === undefined ? Buffer.from(base64 ?? '', 'base64') : Buffer.from(text, 'utf8'))
+    for (const queue of this.#messages.get(message.channel) ?? []) queue.push({ ...message, data })
+  }
+
+  #unlisten(channel: string, queue: BoundedQueue<Message>): void {
+    const queues = this.#messages.get(channel)
+    queues?.delete(queue)
+    if (queues?.size !== 0) return
+    this.#messages.delete(channel)
+    if (!this.#closed) this.call('messages.unlisten', { channel }).catch(() => {})
+  }
+}
+
+function socketPath({ home, control }: ConnectOptions): string {
+  const places = resolvePlaces({ home, env: process.env, platform: process.platform, userHome: homedir() })
+  return control ? places.controlSocket : places.appSocket
+}

@@ -1,0 +1,14 @@
+/**
+ * The SDK: how a program talks to the daemon of its machine.
+ *
+ * ```ts
+ * import { connect } from 'partyline'
+ * const client = await connect({ app: 'chess' })
+ * for (const peer of await client.call('peers.list', {})) console.log(peer.name)
+ * await client.call('messages.send', { peer: 'anna', channel: 'chess', data: 'e2e4' })
+ * ```
+ */
+export { type ErrorCode, PartylineError } from '../daemon/errors.ts'
+export type { AppStream, Outcome } from './app-stream.ts'
+export { Client, type ClientEvent, type ConnectOptions, connect, type Message } from './client.ts'
+export type { EventName, EventParams, MethodName, Params, Result, Topic } from './methods.ts'
