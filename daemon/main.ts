@@ -2,9 +2,12 @@
  * The one place that builds the parts of a daemon and wires them. Nothing below reads the environment, the clock or the disk
  * on its own account: what a part needs, it is given here.
  */
-import { hostname } from 'node:os'
+import { randomBytes } from 'node:crypto'
+import { homedir, hostname } from 'node:os'
+import type { Publish } from '../ipc/api.ts'
+import type { StatusView } from '../ipc/methods.ts'
 import { IpcServer } from '../ipc/server.ts'
-import { systemClock } from './clock.ts'
+import { type Clock, systemClock } from './clock.ts'
 import { SettingsStore } from './config/store.ts'
 import { Connector } from './connect/connector.ts'
 import { BeaconDiscovery } from './discovery/beacon/beacon.ts'
@@ -16,8 +19,12 @@ import { createHandlers, sessionView } from './handlers.ts'
 import { makeCertificate } from './identity/certificate.ts'
 import { acquireHomeLock } from './identity/home-lock.ts'
 import { defaultName } from './identity/host-name.ts'
-import { loadOrCreateIdentity } from './identity/key.ts'
-import { createLogger, type LogEntry } from './logger.ts'
+import { type Identity, loadOrCreateIdentity } from './identity/key.ts'
+import { createTlsDial } from './link/tls-dial.ts'
+import { LinkListener } from './link/tls-listen.ts'
+import { tlsOptions } from './link/tls-options.ts'
+import { createLogger, type LogEntry, type Logger } from './logger.ts'
+import type { Network } from './network/network.ts'
 import { SystemNetwork } from './network/system-network.ts'
 import { PeerBook } from './peers/peer-book.ts'
 import { type Places, preparePlaces, resolvePlaces } from './places.ts'
@@ -28,3 +35,354 @@ import { MessageService } from './services/messages.ts'
 import { StreamService } from './services/streams.ts'
 import { SessionManager } from './session/session-manager.ts'
 import { VERSION } from './version.ts'
+
+/** Links in all, streams included. */
+const MAX_LINKS = 8192
+/** How many peers are looked for at their last address when the daemon starts. */
+const MAX_REMEMBERED = 64
+
+export interface DaemonOptions {
+  /** Folder that holds everything; the platform's folders otherwise. */
+  readonly home?: string | undefined
+  /** Insists on this port. */
+  readonly port?: number | undefined
+  /** Name that others read, for this run. */
+  readonly name?: string | undefined
+  /** Names of the interfaces that take part, for this run. */
+  readonly interfaces?: readonly string[] | undefined
+  readonly env: NodeJS.ProcessEnv
+  /** Takes each line of the log. */
+  readonly log: (entry: LogEntry) => void
+}
+
+/** A daemon that accepts commands. */
+export interface RunningDaemon {
+  readonly id: string
+  readonly port: number
+  /** The app socket. */
+  readonly socket: string
+  readonly places: Places
+  /** Says goodbye to everyone and ends. Safe to call twice. */
+  stop(): Promise<void>
+  /** Resolves once it has ended, whoever asked for it. */
+  readonly stopped: Promise<void>
+}
+
+/** Builds a daemon, wires its parts and starts them. Rejects with a `PartylineError` when it cannot run. */
+export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
+  const places = resolvePlaces({
+    home: options.home,
+    env: options.env,
+    platform: process.platform,
+    userHome: homedir(),
+  })
+  await preparePlaces(places)
+  const lock = await acquireHomeLock(places.lock)
+  try {
+    const daemon = await Daemon.build(options, places)
+    await daemon.start()
+    void daemon.stopped.then(() => lock.release())
+    return daemon
+  } catch (error) {
+    await lock.release()
+    throw error
+  }
+}
+
+class Daemon implements RunningDaemon {
+  readonly id: string
+  readonly places: Places
+  readonly stopped: Promise<void>
+  readonly #clock: Clock = systemClock
+  readonly #began = systemClock.now()
+  readonly #options: DaemonOptions
+  readonly #logger: Logger
+  readonly #refusals = new Refusals()
+  readonly #settings: SettingsStore
+  readonly #book: PeerBook
+  readonly #network: Network
+  readonly #listener: LinkListener
+  readonly #connector: Connector
+  readonly #sessions: SessionManager
+  readonly #messages: MessageService
+  readonly #streams: StreamService
+  readonly #files: FileService
+  readonly #chat: ChatService
+  readonly #discovery: Discovery
+  readonly #ipc: IpcServer
+  readonly #resolveStopped: () => void
+  #stopping: Promise<void> | undefined
+
+  static async build(options: DaemonOptions, places: Places): Promise<Daemon> {
+    const settings = SettingsStore.open(places.config)
+    const logger = createLogger(settings.get('log.level') as LogEntry['level'], options.log)
+    const identity = await loadOrCreateIdentity(places.identity)
+    const certificate = await makeCertificate(identity)
+    const book = await PeerBook.open({
+      self: identity.peer,
+      clock: systemClock,
+      logger: logger.part('peers'),
+      file: places.peers,
+    })
+    return new Daemon(options, places, settings, logger, identity, tlsOptions(certificate), book)
+  }
+
+  private constructor(
+    options: DaemonOptions,
+    places: Places,
+    settings: SettingsStore,
+    logger: Logger,
+    identity: Identity,
+    tls: ReturnType<typeof tlsOptions>,
+    book: PeerBook,
+  ) {
+    this.#options = options
+    this.places = places
+    this.id = identity.peer
+    this.#settings = settings
+    this.#logger = logger
+    this.#book = book
+    const clock = this.#clock
+    const refusals = this.#refusals
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.stopped = promise
+    this.#resolveStopped = resolve
+    const publish: Publish = (event, params) => this.#ipc.publish(event, params)
+    const isBlocked = book.isBlocked.bind(book)
+
+    this.#network = new SystemNetwork({
+      clock,
+      logger: logger.part('network'),
+      include: options.interfaces ?? settings.get('network.interfaces'),
+      exclude: settings.get('network.exclude'),
+    })
+
+    // Links: the port, dialling, and the election of one link per peer.
+    const handshake = settings.get('link.handshake-timeout')
+    this.#connector = new Connector({
+      self: identity.peer,
+      instance: randomBytes(8).toString('hex'),
+      clock,
+      logger: logger.part('connect'),
+      refusals,
+      dial: createTlsDial(tls),
+      addressesOf: (peer) => book.addresses(peer),
+      interfaces: () => this.#network.interfaces(),
+      isBlocked,
+      name: () => this.name,
+      port: () => this.port,
+      greetingTimeout: handshake,
+      onElected: (elected) => this.#sessions.take(elected),
+      onStream: (peer, session, stream, link) => this.#sessions.takeStream(peer, session, stream, link),
+    })
+    this.#listener = new LinkListener({
+      tls,
+      limits: {
+        perAddress: settings.get('link.max-per-address'),
+        halfOpen: settings.get('link.max-half-open'),
+        total: MAX_LINKS,
+        handshake,
+      },
+      refusals,
+      logger: logger.part('link'),
+      onLink: (link, greeted) => void this.#connector.accept(link, greeted),
+    })
+
+    // Sessions, and the services that travel in them.
+    this.#sessions = new SessionManager({
+      clock,
+      logger: logger.part('session'),
+      refusals,
+      connect: (peer, timeout) => this.#connector.connect(peer, timeout),
+      dialStream: (session, stream) => this.#connector.dialStream(session, stream),
+      idleClose: () => settings.get('session.idle-close'),
+      onMessage: (message) => this.#messages.take(message),
+      onStream: (stream) => {
+        if (this.#files.admits(stream.peer, stream.service)) this.#streams.take(stream)
+        else stream.refuse('peer.no-service')
+      },
+      onOpened: (session, { name, port }) => {
+        const { facts } = session
+        // The port it listens on, not the one it dialled from, is where it can be reached again.
+        const address = port > 0 ? { address: facts.remote.address, port } : undefined
+        book.connected(facts.peer, name, facts.route, address)
+        publish('sessions.opened', { session: sessionView(facts, book) })
+        this.#files.sessionOpened(facts.peer)
+      },
+      onClosed: (session, { code, message, by }) => {
+        const { peer } = session.facts
+        publish('sessions.closed', { peer, code, message, by })
+        if (this.#sessions.get(peer)) return
+        book.disconnected(peer)
+        this.#files.sessionClosed(peer)
+        if (by === 'network') void this.#network.check()
+      },
+    })
+    const open = (peer: Identity['peer']) => this.#sessions.open(peer)
+    this.#messages = new MessageService({ open, wall: clock.wall })
+    this.#streams = new StreamService({
+      clock,
+      open,
+      onClosed: ({ id, peer, service }, { clean }) => publish('streams.closed', { stream: id, peer, service, clean }),
+    })
+    this.#files = new FileService({
+      clock,
+      logger: logger.part('files'),
+      refusals,
+      publish,
+      messages: this.#messages,
+      streams: this.#streams,
+      isBlocked,
+    })
+    this.#chat = new ChatService({
+      clock,
+      refusals,
+      publish,
+      messages: this.#messages,
+      isBlocked,
+      keep: () => settings.get('chat.keep'),
+    })
+
+    this.#discovery = this.#buildDiscovery(identity)
+    book.onChange((peer, change) => {
+      if (change === 'gone') return publish('peers.gone', { id: peer, name: book.get(peer).name })
+      publish('peers.changed', { peer: book.get(peer) })
+      if (book.isPresent(peer)) this.#files.peerSeen(peer)
+    })
+    this.#network.onChange((change) => {
+      const { appeared, vanished, altered, slept } = change
+      publish('network.changed', { appeared: [...appeared], vanished: [...vanished], altered: [...altered], slept })
+      this.#sessions.networkChanged(change.interfaces)
+    })
+    settings.onChange(() => this.#discovery.rename(this.name))
+
+    this.#ipc = new IpcServer({
+      handlers: createHandlers({
+        identity,
+        book,
+        sessions: this.#sessions,
+        messages: this.#messages,
+        streams: this.#streams,
+        files: this.#files,
+        chat: this.#chat,
+        settings,
+        name: () => this.name,
+        status: () => this.#status(),
+        stop: () => setImmediate(() => void this.stop()),
+      }),
+      version: VERSION,
+      id: identity.peer,
+      features: ['messages', 'streams', 'files', 'chat'],
+      clock,
+      logger: logger.part('ipc'),
+      refusals,
+    })
+  }
+
+  get name(): string {
+    return this.#options.name || this.#settings.get('name') || defaultName(hostname(), this.#book.self)
+  }
+
+  get port(): number {
+    return this.#listener.port
+  }
+
+  get socket(): string {
+    return this.places.appSocket
+  }
+
+  /** Ready when this resolves: the port and both sockets accept, and discovery has announced. */
+  async start(): Promise<void> {
+    const { port } = this.#options
+    try {
+      await Promise.all([
+        this.#network.start(),
+        this.#listener.listen(port ?? this.#settings.get('port'), port !== undefined),
+      ])
+      await this.#ipc.listen({ app: this.places.appSocket, control: this.places.controlSocket, appMode: 0o600 })
+      await this.#discovery.start(
+        { peer: this.#book.self, name: this.name, port: this.port },
+        {
+          seen: (sighting) => this.#book.seen(sighting),
+          gone: (peer, method, interfaceName, address) => this.#book.gone(peer, method, interfaceName, address),
+        },
+      )
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+    this.#logger.info('ready', { id: this.id, port: this.port, socket: this.socket })
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    // Goodbyes first, while there is still something to say them with.
+    await Promise.all([this.#discovery.stop(), this.#sessions.stop()])
+    this.#files.close()
+    this.#connector.stop()
+    await Promise.all([this.#ipc.stop(), this.#listener.stop(), this.#network.stop()])
+    await this.#book.close()
+    this.#resolveStopped()
+  }
+
+  #buildDiscovery(identity: Identity): Discovery {
+    const clock = this.#clock
+    const settings = this.#settings
+    const refusals = this.#refusals
+    const part = (name: string): Logger => this.#logger.part(name)
+    const beacon = new BeaconDiscovery({
+      identity,
+      clock,
+      logger: part('beacon'),
+      refusals,
+      broadcast: settings.get('discovery.beacon'),
+    })
+    const methods: DiscoveryMethod[] = [beacon]
+    if (settings.get('discovery.mdns'))
+      methods.push(new MdnsDiscovery({ clock, logger: part('mdns'), refusals, prober: beacon }))
+    methods.push(
+      new HintDiscovery({
+        clock,
+        logger: part('hints'),
+        hints: settings.get('discovery.hints'),
+        remembered: () => (settings.get('discovery.remember') ? this.#book.remembered(MAX_REMEMBERED) : []),
+        prober: beacon,
+        dial: (target) => this.#connector.probe(target),
+      }),
+    )
+    return new Discovery({ methods, network: this.#network, clock, logger: part('discovery') })
+  }
+
+  #status(): StatusView {
+    return {
+      version: VERSION,
+      id: this.id,
+      name: this.name,
+      port: this.port,
+      uptime: this.#clock.now() - this.#began,
+      pid: process.pid,
+      home: this.places.home,
+      inbox: this.places.inbox,
+      sockets: { app: this.places.appSocket, control: this.places.controlSocket },
+      interfaces: this.#network.interfaces().map(({ name, kind, participating, multicast, addresses }) => ({
+        name,
+        kind,
+        participating,
+        multicast,
+        addresses: addresses.map(({ address }) => address),
+      })),
+      discovery: this.#discovery.states().map((state) => ({ ...state })),
+      internet: { state: 'unused', detail: 'This version uses the local network only.' },
+      peers: this.#book.counts(),
+      sessions: this.#sessions.list().length,
+      links: this.#listener.counts,
+      apps: this.#ipc.connections,
+      refused: this.#refusals.snapshot(),
+      memory: process.memoryUsage.rss(),
+    }
+  }
+}
