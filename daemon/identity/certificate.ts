@@ -1,4 +1,5 @@
 import { type X509Certificate as NodeCertificate, randomBytes, webcrypto } from 'node:crypto'
+import './reflect-metadata.ts'
 import { X509CertificateGenerator } from '@peculiar/x509'
 import type { PeerId } from '../types.ts'
 import type { Identity } from './key.ts'
@@ -10,8 +11,9 @@ export interface Certificate {
   readonly keyPem: string
 }
 
-// Hosts on a LAN without internet have no reliable clock: the certificate is valid at any time they may believe it is.
-const NOT_BEFORE = new Date('2000-01-01T00:00:00Z')
+// Hosts on a LAN without internet have no reliable clock (one without a battery starts in 1970): the certificate is valid at
+// any time they may believe it is.
+const NOT_BEFORE = new Date('1970-01-01T00:00:00Z')
 const NOT_AFTER = new Date('9999-12-31T23:59:59Z')
 
 /** A self-signed X.509 certificate of the identity's Ed25519 key (RFC 8410), made anew at each start. */

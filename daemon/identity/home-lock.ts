@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { link, readFile, rm, writeFile } from 'node:fs/promises'
+import { setTimeout as pause } from 'node:timers/promises'
 import { PartylineError } from '../errors.ts'
+import { fileError } from '../file-error.ts'
 
 /** A held lock; `release` is safe to call twice. */
 export interface HomeLock {
@@ -16,31 +18,43 @@ interface Holder {
   readonly token: string
 }
 
+/** A lock file as it is found; `unreadable` is one that no process of ours wrote whole. */
+type Found = 'missing' | 'unreadable' | Holder
+
+const ATTEMPTS = 200
+const PAUSE_MS = 5
+
 /** Takes the lock of a home, or throws `local.already-running` naming the process that holds it. A lock whose process died is taken over. */
 export async function acquireHomeLock(file: string): Promise<HomeLock> {
   const mine: Holder = {
     pid: process.pid,
-    started: await startOf(process.pid),
+    started: (await processOf(process.pid)).started,
     since: new Date().toISOString(),
     token: randomUUID(),
   }
   const draft = `${file}.${mine.token}`
-  await writeFile(draft, JSON.stringify(mine), { mode: 0o600 })
   try {
-    for (let attempt = 0; attempt < 50; attempt++) {
-      if (await linked(draft, file)) return { release: () => release(file, mine.token) }
-      const holder = await readHolder(file)
-      if (holder && (await isAlive(holder)))
-        throw new PartylineError(
-          'local.already-running',
-          `process ${holder.pid} uses this home since ${holder.since} (${file})`,
-        )
-      await removeStale(file, holder)
-    }
-    throw new PartylineError('local.already-running', `${file} is being taken by other processes`)
+    await writeFile(draft, JSON.stringify(mine), { mode: 0o600, flag: 'wx' })
+    return await take(draft, file, mine.token)
+  } catch (error) {
+    throw error instanceof PartylineError ? error : fileError(file, error)
   } finally {
     await rm(draft, { force: true })
   }
+}
+
+async function take(draft: string, file: string, token: string): Promise<HomeLock> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (await linked(draft, file)) return { release: () => release(file, token) }
+    const found = await readLock(file)
+    if (typeof found === 'object' && (await isAlive(found)))
+      throw new PartylineError(
+        'local.already-running',
+        `process ${found.pid} uses this home since ${found.since} (${file})`,
+      )
+    if (found !== 'missing' && !(await removedStale(draft, file))) await pause(PAUSE_MS)
+  }
+  throw new PartylineError('local.already-running', `${file} is being taken by other processes`)
 }
 
 /** Linking a finished file is atomic: there is never an empty or half lock, and only one of many gets it. */
@@ -54,22 +68,45 @@ async function linked(draft: string, file: string): Promise<boolean> {
   }
 }
 
-/** Removes the lock of a dead process, unless somebody took it over since it was read. */
-async function removeStale(file: string, holder: Holder | undefined): Promise<void> {
-  if ((await readHolder(file))?.token === holder?.token) await rm(file, { force: true })
+/**
+ * Removes the lock of a dead process; false when another process is about to. Only one at a time may look and remove: else a slow one
+ * would remove the lock of the one that was faster. Who dies in between leaves its guard behind, which the next one clears away.
+ */
+async function removedStale(draft: string, file: string): Promise<boolean> {
+  const guard = `${file}.takeover`
+  if (!(await linked(draft, guard))) {
+    const found = await readLock(guard)
+    if (typeof found === 'object' && !(await isAlive(found))) await rm(guard, { force: true })
+    return false
+  }
+  try {
+    const found = await readLock(file)
+    if (found === 'unreadable' || (typeof found === 'object' && !(await isAlive(found)))) await rm(file)
+    return true
+  } finally {
+    await rm(guard, { force: true })
+  }
 }
 
 async function release(file: string, token: string): Promise<void> {
-  if ((await readHolder(file))?.token === token) await rm(file, { force: true })
+  const found = await readLock(file)
+  if (typeof found === 'object' && found.token === token) await rm(file, { force: true })
 }
 
-async function readHolder(file: string): Promise<Holder | undefined> {
+async function readLock(file: string): Promise<Found> {
+  let text: string
   try {
-    const value = JSON.parse(await readFile(file, 'utf8')) as Partial<Holder>
-    if (typeof value.pid !== 'number' || typeof value.token !== 'string') return undefined
-    return { pid: value.pid, started: String(value.started), since: String(value.since), token: value.token }
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'missing'
+    throw error
+  }
+  try {
+    const { pid, started, since, token } = JSON.parse(text) as Partial<Holder>
+    if (typeof pid !== 'number' || typeof token !== 'string') return 'unreadable'
+    return { pid, started: String(started), since: String(since), token }
   } catch {
-    return undefined
+    return 'unreadable'
   }
 }
 
@@ -80,15 +117,19 @@ async function isAlive(holder: Holder): Promise<boolean> {
     // EPERM: it lives, as another user.
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
   }
-  return (await startOf(holder.pid)) === holder.started
+  const { state, started } = await processOf(holder.pid)
+  // A zombie holds nothing any more; its parent has only not asked for it yet.
+  if (state === 'Z' || state === 'X') return false
+  return started === '' || started === holder.started
 }
 
-/** When a process started, in ticks since boot (field 22 of /proc/PID/stat); empty where the system does not tell. */
-async function startOf(pid: number): Promise<string> {
+/** State of a process and when it started, in ticks since boot (proc(5), `stat`, fields 3 and 22); empty where the system does not tell. */
+async function processOf(pid: number): Promise<{ state: string; started: string }> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return { state: fields[0] ?? '', started: fields[19] ?? '' }
   } catch {
-    return ''
+    return { state: '', started: '' }
   }
 }

@@ -1,6 +1,15 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
-import { chmod, link, open, readFile, rm, stat } from 'node:fs/promises'
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomUUID,
+  sign,
+  verify,
+} from 'node:crypto'
+import { link, open, readFile, rm, stat } from 'node:fs/promises'
 import { PartylineError } from '../errors.ts'
+import { fileError } from '../file-error.ts'
 import type { PeerId } from '../types.ts'
 import { keyFromPeerId, peerIdFromKey } from './peer-id.ts'
 
@@ -14,7 +23,8 @@ export interface Identity {
 
 /**
  * Reads the identity key, or creates one on first start: PKCS#8 PEM, mode 0600.
- * Throws `local.identity-exposed` when others can read it, `local.identity-damaged` when it is no such key; never overwrites it.
+ * Throws `local.identity-exposed` when others can read it, `local.identity-damaged` when it is no such key, `local.permission` or
+ * `local.file` when the system gives no answer; never overwrites it.
  */
 export async function loadOrCreateIdentity(file: string): Promise<Identity> {
   const existing = await readKey(file)
@@ -36,7 +46,7 @@ async function readKey(file: string): Promise<Identity | undefined> {
   } catch (error) {
     if (error instanceof PartylineError) throw error
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw new PartylineError('local.permission', `${file}: ${(error as Error).message}`, { cause: error })
+    throw fileError(file, error)
   }
   try {
     const privateKey = createPrivateKey(pem)
@@ -53,21 +63,21 @@ async function readKey(file: string): Promise<Identity | undefined> {
 /** Written whole under another name and linked into place, so that a kill at any moment leaves no half key and overwrites none. */
 async function createKey(file: string): Promise<void> {
   const { privateKey } = generateKeyPairSync('ed25519')
-  const draft = `${file}.${process.pid}.new`
-  const handle = await open(draft, 'w', 0o600)
+  const draft = `${file}.${randomUUID()}`
   try {
-    await handle.writeFile(privateKey.export({ type: 'pkcs8', format: 'pem' }))
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  await chmod(draft, 0o600)
-  try {
+    const handle = await open(draft, 'wx', 0o600)
+    try {
+      await handle.writeFile(privateKey.export({ type: 'pkcs8', format: 'pem' }))
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
     await link(draft, file)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    // Another process was first: its key is the identity.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(file, error)
   } finally {
-    await rm(draft)
+    await rm(draft, { force: true })
   }
 }
 

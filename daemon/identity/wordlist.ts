@@ -7,7 +7,7 @@ chapel cherry chimney cider cinema circus citrus clock clover coast cobalt cocoa
 coyote cradle crater cricket crystal curtain cypress daisy dancer dapple decade delta desert diamond dinner
 dolphin domino donkey dragon drummer eagle easel echo eclipse elbow elder elephant ember emerald engine epoch
 equator ermine estate evening fabric falcon farmer feather fennel ferry fiddle finch fjord flame flute forest
-fossil fountain fox frost galaxy garden garlic gazelle gecko geyser ginger giraffe glacier goblet gondola gopher
+fossil fountain fresco frost galaxy garden garlic gazelle gecko geyser ginger giraffe glacier goblet gondola gopher
 granite grape guitar gypsum hammer harbor hazel helmet heron hickory hippo hockey honey horizon hornet husky
 iceberg igloo indigo inlet iris island ivory jacket jaguar jasmine jelly jersey jigsaw jungle juniper kayak
 kernel kettle kidney kitten kiwi koala ladder lagoon lantern lasso laurel lemon leopard lettuce lilac lizard
