@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
-import { posix, win32 } from 'node:path'
+import { dirname, posix, win32 } from 'node:path'
 import { PartylineError } from './errors.ts'
+import { fileError } from './file-error.ts'
 
 /** Where everything of one daemon lives (README.md, "Places"). */
 export interface Places {
@@ -61,11 +63,10 @@ function layOut({ home, system = false, env, platform, userHome }: PlaceQuery): 
   if (given !== undefined && given !== '') {
     const folder = resolve(given)
     const places = within({ home: folder, config: folder, data: folder, sockets: folder })
-    // Pipes have one flat name space: a home of its own gets names of its own.
-    const suffix = folder.replace(/[^A-Za-z0-9]+/g, '-')
-    if (platform === 'win32')
-      return { ...places, appSocket: `${pipes.appSocket}-${suffix}`, controlSocket: `${pipes.controlSocket}-${suffix}` }
-    return places
+    if (platform !== 'win32') return places
+    // Pipes have one flat name space: a home of its own gets names of its own, the same however its path is capitalized.
+    const suffix = createHash('sha256').update(folder.toLowerCase()).digest('hex').slice(0, 16)
+    return { ...places, appSocket: `${pipes.appSocket}-${suffix}`, controlSocket: `${pipes.controlSocket}-${suffix}` }
   }
   if (platform === 'win32') {
     const data = join(env.LOCALAPPDATA ?? join(userHome, 'AppData', 'Local'), 'partyline')
@@ -81,22 +82,24 @@ function layOut({ home, system = false, env, platform, userHome }: PlaceQuery): 
     const config = join(userHome, 'Library', 'Preferences', 'partyline')
     return within({ home: data, config, data, sockets: data })
   }
-  const data = join(env.XDG_DATA_HOME || join(userHome, '.local', 'share'), 'partyline')
-  const config = join(env.XDG_CONFIG_HOME || join(userHome, '.config'), 'partyline')
+  // XDG Base Directory Specification: a relative path is invalid and ignored.
+  const xdg = (name: string): string | undefined => (posix.isAbsolute(env[name] ?? '') ? env[name] : undefined)
+  const data = join(xdg('XDG_DATA_HOME') ?? join(userHome, '.local', 'share'), 'partyline')
+  const config = join(xdg('XDG_CONFIG_HOME') ?? join(userHome, '.config'), 'partyline')
   // Without a runtime folder of the session the sockets lie beside the data: private too, and never in a folder others may write to.
-  const sockets = env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'partyline') : data
+  const runtime = xdg('XDG_RUNTIME_DIR')
+  const sockets = runtime === undefined ? data : join(runtime, 'partyline')
   return within({ home: data, config, data, sockets })
 }
 
-/** Makes the folders, readable by their owner only. */
+/** Makes the folders that are missing, open to their owner only. Throws `local.permission` or `local.file`. */
 export async function preparePlaces(places: Places): Promise<void> {
-  const { dirname } = process.platform === 'win32' ? win32 : posix
   const sockets = process.platform === 'win32' ? [] : [dirname(places.appSocket)]
   for (const folder of [dirname(places.config), dirname(places.identity), places.inbox, ...sockets]) {
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 })
     } catch (error) {
-      throw new PartylineError('local.permission', `${folder}: ${(error as Error).message}`, { cause: error })
+      throw fileError(folder, error)
     }
   }
 }
