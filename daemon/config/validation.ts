@@ -1,3 +1,4 @@
+import { editDistance } from '../edit-distance.ts'
 import { PartylineError } from '../errors.ts'
 import { SETTINGS, type Setting, type SettingKey, type SettingValues } from './settings.ts'
 
@@ -100,16 +101,4 @@ export function nearestKey(key: string): string {
     .sort((a, b) => a.distance - b.distance)
   const best = ranked[0]
   return best && best.distance <= 3 ? `; did you mean "${best.known}"?` : ''
-}
-
-/** Levenshtein's distance, row by row. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 0; i < a.length; i++) {
-    const next = [i + 1]
-    for (let j = 0; j < b.length; j++)
-      next.push(Math.min((next[j] ?? 0) + 1, (row[j + 1] ?? 0) + 1, (row[j] ?? 0) + (a[i] === b[j] ? 0 : 1)))
-    row = next
-  }
-  return row[b.length] ?? 0
 }

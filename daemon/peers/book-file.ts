@@ -1,10 +1,16 @@
 import { readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
 import writeFileAtomic from 'write-file-atomic'
 import { z } from 'zod'
+import { parseJsonText } from '../config/json-text.ts'
 import { PartylineError } from '../errors.ts'
+import { fileError } from '../file-error.ts'
 import { isPeerId } from '../identity/peer-id.ts'
 import type { PeerId } from '../types.ts'
 import { PeerRecord } from './peer-record.ts'
+
+/** An IP literal: nothing else may be dialled, names least of all. */
+const address = z.string().refine((text) => isIP(text) !== 0, 'no IP address')
 
 const stored = z.object({
   version: z.literal(1),
@@ -14,8 +20,9 @@ const stored = z.object({
       name: z.string().max(256),
       petname: z.string().max(256),
       trust: z.enum(['unknown', 'trusted', 'blocked']),
-      lastSeen: z.number(),
-      addresses: z.array(z.object({ address: z.string().max(64), port: z.number().int().min(1).max(65535) })).max(64),
+      proven: z.boolean(),
+      lastSeen: z.number().nonnegative(),
+      addresses: z.array(z.object({ address, port: z.number().int().min(1).max(65535) })).max(64),
     }),
   ),
 })
@@ -27,16 +34,16 @@ export async function readBook(file: string): Promise<PeerRecord[]> {
     text = await readFile(file, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw new PartylineError('local.permission', `${file}: ${(error as Error).message}`, { cause: error })
+    throw fileError(file, error)
   }
   try {
-    return stored.parse(JSON.parse(text)).peers.map((entry) => {
+    return stored.parse(parseJsonText(text)).peers.map((entry) => {
       const record = new PeerRecord(entry.id)
       record.name = entry.name
       record.petname = entry.petname
       record.trust = entry.trust
       record.lastSeen = entry.lastSeen
-      record.proven = true
+      record.proven = entry.proven
       record.restoreRemembered(entry.addresses)
       return record
     })
@@ -48,11 +55,12 @@ export async function readBook(file: string): Promise<PeerRecord[]> {
 
 /** Writes what is worth keeping: flushed to disk and renamed into place, mode 0600. */
 export async function writeBook(file: string, records: Iterable<PeerRecord>): Promise<void> {
-  const peers = [...records].map(({ id, name, petname, trust, lastSeen, remembered }) => ({
+  const peers = [...records].map(({ id, name, petname, trust, proven, lastSeen, remembered }) => ({
     id,
     name,
     petname,
     trust,
+    proven,
     lastSeen,
     addresses: remembered,
   }))

@@ -1,6 +1,7 @@
 import type { PeerView } from '../../ipc/methods.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { PartylineError } from '../errors.ts'
+import { fileError } from '../file-error.ts'
 import { cleanName } from '../identity/host-name.ts'
 import { isPeerId } from '../identity/peer-id.ts'
 import type { Logger } from '../logger.ts'
@@ -9,10 +10,10 @@ import { readBook, writeBook } from './book-file.ts'
 import { resolvePeer } from './peer-names.ts'
 import { PeerRecord } from './peer-record.ts'
 
-/** Most peers nobody vouches for: never proven, not named, not trusted. */
-export const MAX_UNPROVEN = 10_000
-/** Most peers in all. */
-export const MAX_PEERS = 50_000
+/** Most strangers: never proven, and nothing decided about them. Forged sightings reach no further. */
+export const MAX_STRANGERS = 10_000
+/** Most peers that have proven their key and about which nothing is decided. Those that are decided are as many as the user decides. */
+export const MAX_PROVEN = 50_000
 /** A sighting that its method neither repeated nor took back for this long is dropped. */
 const SIGHTING_LIFETIME: Milliseconds = 600_000
 const SWEEP_INTERVAL: Milliseconds = 60_000
@@ -40,19 +41,34 @@ type ChangeListener = (peer: PeerId, change: 'changed' | 'gone') => void
 /** Every peer known: sightings, trust, petname, last addresses. */
 export class PeerBook {
   readonly #options: BookOptions
-  /** Oldest first: a peer that is seen again goes to the end. */
   readonly #records = new Map<PeerId, PeerRecord>()
-  /** Those nobody vouches for, in the same order. */
-  readonly #unproven = new Set<PeerId>()
+  /** The two kinds of peers that may be forgotten, each oldest first: a peer that is seen again goes to the end. */
+  readonly #strangers = new Set<PeerId>()
+  readonly #proven = new Set<PeerId>()
   readonly #listeners = new Set<ChangeListener>()
   #saveTimer: Timer | undefined
   #sweepTimer: Timer
+  /** The last write, begun or not. */
   #saving: Promise<void> = Promise.resolve()
+  /** A write that has not begun: what changes until then goes with it. */
+  #queued: Promise<void> | undefined
+  #unsaved = false
+  #closed = false
 
   private constructor(options: BookOptions, records: readonly PeerRecord[]) {
     this.#options = options
-    for (const record of records) if (record.id !== options.self) this.#records.set(record.id, record)
+    for (const record of records) {
+      if (record.id === options.self) continue
+      this.#records.set(record.id, record)
+      record.shown = record.listed
+      this.#file(record)
+    }
     this.#sweepTimer = options.clock.after(SWEEP_INTERVAL, () => this.#sweep())
+  }
+
+  /** This host, which is never in the book. */
+  get self(): PeerId {
+    return this.#options.self
   }
 
   /** Reads the book. Throws `local.peers-damaged`. */
@@ -60,11 +76,11 @@ export class PeerBook {
     return new PeerBook(options, options.file ? await readBook(options.file) : [])
   }
 
-  /** Writes what is left to write and stops. */
+  /** Writes what is left to write and stops. Safe to call twice. */
   async close(): Promise<void> {
+    this.#closed = true
     this.#sweepTimer.cancel()
-    if (this.#saveTimer) await this.#save()
-    await this.#saving
+    await (this.#unsaved ? this.#save() : this.#saving).catch((error: Error) => this.#warnUnsaved(error))
   }
 
   /** Calls `listener` when what `list` shows of a peer changes, ages aside; returns the way to stop that. */
@@ -79,38 +95,46 @@ export class PeerBook {
     const { self, clock } = this.#options
     if (sighting.peer === self) return
     const record = this.#recordOf(sighting.peer)
-    const wasListed = record.listed
     const isNew = record.see(sighting, clock.now())
     const renamed = this.#rename(record, sighting.name, sighting.proven)
+    const proven = sighting.proven && !record.proven
+    if (proven) record.proven = true
     record.lastSeen = clock.wall()
-    if (sighting.proven && !record.proven) this.#vouch(record)
-    if (isNew || renamed || !wasListed) this.#tell(record)
+    this.#file(record)
+    if (record.precious) {
+      this.#unsaved = true
+      if (proven || renamed) this.#saveSoon()
+    }
+    if (isNew || renamed || proven) this.#tell(record)
   }
 
   gone(peer: PeerId, method: DiscoveryName, interfaceName: string, address?: string): void {
     const record = this.#records.get(peer)
-    if (record?.unsee(method, interfaceName, address)) this.#tell(record)
+    if (record?.unsee(method, interfaceName, address)) this.#unseen(record)
   }
 
   // What links and sessions tell
 
   /** The peer's key has proven itself over a link: its name is a fact now, and the address is worth remembering. */
   connected(peer: PeerId, name: string, route: Route, address: HostPort | undefined): void {
+    if (peer === this.#options.self) return
     const record = this.#recordOf(peer)
-    this.#rename(record, name, true)
-    record.connection = { route, rtt: undefined }
+    const { connection, proven } = record
+    const renamed = this.#rename(record, name, true)
+    record.connection = { route, rtt: connection?.rtt }
+    record.proven = true
     record.lastSeen = this.#options.clock.wall()
     if (address) record.remember(address)
-    this.#vouch(record)
+    this.#file(record)
     this.#saveSoon()
-    this.#tell(record)
+    if (renamed || !proven || connection?.route !== route) this.#tell(record)
   }
 
   disconnected(peer: PeerId): void {
     const record = this.#records.get(peer)
     if (!record?.connection) return
     record.connection = undefined
-    this.#tell(record)
+    this.#unseen(record)
   }
 
   measured(peer: PeerId, rtt: Milliseconds): void {
@@ -120,29 +144,35 @@ export class PeerBook {
 
   // What the user decides: written down before it returns
 
+  /** Throws `usage.invalid-argument` for a petname that is taken, looks like a peer id or cannot be shown; empty takes it away. */
   async setPetname(peer: PeerId, petname: string): Promise<void> {
-    const clean = cleanName(petname)
-    if (clean !== petname || isPeerId(petname))
+    const name = cleanName(petname)
+    if (name !== petname.normalize('NFC').trim() || isPeerId(name))
       throw new PartylineError('usage.invalid-argument', `${JSON.stringify(petname)} cannot be a petname`)
-    for (const other of this.#records.values())
-      if (petname !== '' && other.id !== peer && other.petname === petname)
-        throw new PartylineError('usage.invalid-argument', `${other.id.slice(0, 12)} is already called ${petname}`)
-    const record = this.#recordOf(peer)
-    record.petname = petname
-    await this.#decided(record)
+    for (const other of name === '' ? [] : this.#records.values())
+      if (other.id !== peer && other.petname === name)
+        throw new PartylineError('usage.invalid-argument', `${other.id.slice(0, 12)} is already called ${name}`)
+    await this.#decide(peer, (record) => {
+      if (record.petname === name) return false
+      record.petname = name
+      return true
+    })
   }
 
   async setTrust(peer: PeerId, trust: Trust): Promise<void> {
-    const record = this.#recordOf(peer)
-    record.trust = trust
-    await this.#decided(record)
+    await this.#decide(peer, (record) => {
+      if (record.trust === trust) return false
+      record.trust = trust
+      return true
+    })
   }
 
+  /** Forgets everything about a peer; it is new when it is seen again. */
   async forget(peer: PeerId): Promise<void> {
-    if (!this.#records.delete(peer)) return
-    this.#unproven.delete(peer)
+    const record = this.#records.get(peer)
+    if (!record) return
+    this.#drop(record)
     await this.#save()
-    for (const listener of this.#listeners) listener(peer, 'gone')
   }
 
   // What others ask
@@ -173,11 +203,11 @@ export class PeerBook {
 
   counts(): { seen: number; connected: number; away: number } {
     const counts = { seen: 0, connected: 0, away: 0 }
-    for (const { state } of this.list()) counts[state]++
+    for (const record of this.#records.values()) if (record.listed) counts[record.state]++
     return counts
   }
 
-  /** Where to dial a peer: where it is seen now, newest first, then where it was before. */
+  /** Where to dial a peer: where it is seen now, proven sightings first, newest first, then where it was before. */
   addresses(peer: PeerId): KnownAddress[] {
     const record = this.#records.get(peer)
     if (!record) return []
@@ -189,7 +219,7 @@ export class PeerBook {
       if (!found.has(key))
         found.set(key, { address: at.address, port: at.port, interface: interfaceName, lastGood: isLast(at) })
     }
-    for (const { sighting } of [...record.sightings()].reverse()) add(sighting, sighting.interface)
+    for (const sighting of record.sightings()) add(sighting, sighting.interface)
     for (const address of record.remembered) add(address, '')
     return [...found.values()]
   }
@@ -205,38 +235,39 @@ export class PeerBook {
 
   #recordOf(peer: PeerId): PeerRecord {
     const known = this.#records.get(peer)
-    if (known) {
-      this.#records.delete(peer)
-      this.#records.set(peer, known)
-      if (this.#unproven.delete(peer)) this.#unproven.add(peer)
-      return known
-    }
+    if (known) return known
     const record = new PeerRecord(peer)
     this.#records.set(peer, record)
-    this.#unproven.add(peer)
-    this.#makeRoom(peer)
     return record
   }
 
-  /** Bounds the book: strangers go first, oldest first; then the proven that are neither there, trusted nor named. */
-  #makeRoom(keep: PeerId): void {
-    const [oldest] = this.#unproven
-    if (this.#unproven.size > MAX_UNPROVEN && oldest && oldest !== keep) this.#evict(oldest)
-    if (this.#records.size <= MAX_PEERS) return
-    const idle = [...this.#records.values()].find((record) => !record.listed && record.id !== keep)
-    if (idle) this.#evict(idle.id)
+  /** Puts a record among its kind, as the latest, and bounds that kind. */
+  #file(record: PeerRecord): void {
+    this.#strangers.delete(record.id)
+    this.#proven.delete(record.id)
+    if (record.decided) return
+    const kind = record.proven ? this.#proven : this.#strangers
+    kind.add(record.id)
+    makeRoom(kind, record.proven ? MAX_PROVEN : MAX_STRANGERS, (peer) => {
+      const oldest = this.#records.get(peer)
+      if (oldest?.connection) return false
+      if (oldest) this.#drop(oldest)
+      return true
+    })
   }
 
-  #evict(peer: PeerId): void {
-    const record = this.#records.get(peer)
-    this.#records.delete(peer)
-    this.#unproven.delete(peer)
-    if (record?.listed) for (const listener of this.#listeners) listener(peer, 'gone')
+  /** Listeners hear of it while its name can still be asked for. */
+  #drop(record: PeerRecord): void {
+    if (record.shown) this.#emit(record, 'gone')
+    this.#records.delete(record.id)
+    this.#strangers.delete(record.id)
+    this.#proven.delete(record.id)
   }
 
-  #vouch(record: PeerRecord): void {
-    record.proven = true
-    this.#unproven.delete(record.id)
+  /** Something that showed the peer has gone; a stranger that nothing shows any more is forgotten. */
+  #unseen(record: PeerRecord): void {
+    this.#tell(record)
+    if (!record.present && !record.precious) this.#drop(record)
   }
 
   /** A name that was only claimed never replaces a proven one. */
@@ -247,43 +278,76 @@ export class PeerBook {
     return true
   }
 
-  async #decided(record: PeerRecord): Promise<void> {
-    if (record.precious) this.#unproven.delete(record.id)
-    else this.#unproven.add(record.id)
-    await this.#save()
-    this.#tell(record)
+  async #decide(peer: PeerId, change: (record: PeerRecord) => boolean): Promise<void> {
+    if (peer === this.#options.self)
+      throw new PartylineError('usage.invalid-argument', 'this is the id of this host itself')
+    const record = this.#recordOf(peer)
+    const changed = change(record)
+    this.#file(record)
+    if (changed) this.#tell(record)
+    if (!record.present && !record.precious) this.#drop(record)
+    // Also what an earlier, failed write left behind.
+    if (changed || this.#unsaved) await this.#save()
   }
 
   #tell(record: PeerRecord): void {
-    for (const listener of this.#listeners) listener(record.id, record.listed ? 'changed' : 'gone')
+    if (record.listed || record.shown) this.#emit(record, record.listed ? 'changed' : 'gone')
+  }
+
+  #emit(record: PeerRecord, change: 'changed' | 'gone'): void {
+    record.shown = change === 'changed'
+    for (const listener of this.#listeners) listener(record.id, change)
   }
 
   #sweep(): void {
     const before = this.#options.clock.now() - SIGHTING_LIFETIME
-    for (const record of this.#records.values()) if (record.expire(before)) this.#tell(record)
+    for (const record of this.#records.values()) if (record.expire(before)) this.#unseen(record)
     this.#sweepTimer = this.#options.clock.after(SWEEP_INTERVAL, () => this.#sweep())
   }
 
   #saveSoon(): void {
+    this.#unsaved = true
+    if (this.#closed) return
     this.#saveTimer ??= this.#options.clock.after(SAVE_DELAY, () => {
-      this.#save().catch((error: Error) =>
-        this.#options.logger.warn('the peer book could not be written', { error: error.message }),
-      )
+      this.#save().catch((error: Error) => this.#warnUnsaved(error))
     })
   }
 
-  /** One write at a time, in order. */
+  #warnUnsaved(error: Error): void {
+    this.#options.logger.warn('the peer book could not be written', { error: error.message })
+  }
+
+  /** Resolves when all that is known now is on disk. One write at a time, in order; those that wait are one. */
   #save(): Promise<void> {
     this.#saveTimer?.cancel()
     this.#saveTimer = undefined
+    this.#queued ??= this.#saving.then(
+      () => this.#write(),
+      () => this.#write(),
+    )
+    this.#saving = this.#queued
+    return this.#queued
+  }
+
+  async #write(): Promise<void> {
+    this.#queued = undefined
+    this.#unsaved = false
     const { file } = this.#options
-    if (!file) return Promise.resolve()
-    const write = (): Promise<void> =>
-      writeBook(
+    if (!file) return
+    try {
+      await writeBook(
         file,
         [...this.#records.values()].filter((record) => record.precious),
       )
-    this.#saving = this.#saving.then(write, write)
-    return this.#saving
+    } catch (error) {
+      this.#unsaved = true
+      throw fileError(file, error)
+    }
   }
+}
+
+/** Removes the oldest of a kind until it fits; `remove` tells of those that cannot go. */
+function makeRoom(kind: ReadonlySet<PeerId>, limit: number, remove: (peer: PeerId) => boolean): void {
+  if (kind.size <= limit) return
+  for (const peer of kind) if (remove(peer) && kind.size <= limit) return
 }

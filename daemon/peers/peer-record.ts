@@ -10,7 +10,7 @@ import type {
   UnixMilliseconds,
 } from '../types.ts'
 
-/** Most sightings kept of one peer; the oldest goes first. */
+/** Most sightings kept of one peer; the oldest unproven one goes first. */
 const MAX_SIGHTINGS = 16
 /** Most addresses remembered of one peer, last good first. */
 const MAX_REMEMBERED = 8
@@ -19,6 +19,8 @@ const MAX_REMEMBERED = 8
 interface SightingRecord {
   readonly sighting: Sighting
   readonly at: Milliseconds
+  /** The peer has signed this address and port, now or at an earlier repetition. */
+  readonly proven: boolean
 }
 
 /** How the peer's session travels, while there is one. */
@@ -37,6 +39,8 @@ export class PeerRecord {
   proven = false
   lastSeen: UnixMilliseconds = 0
   connection: Connection | undefined
+  /** The listeners of the book know it as one that `list` shows. */
+  shown = false
   readonly #sightings = new Map<string, SightingRecord>()
   #remembered: HostPort[] = []
 
@@ -44,9 +48,19 @@ export class PeerRecord {
     this.id = id
   }
 
+  /** True when the user has decided something about it. */
+  get decided(): boolean {
+    return this.petname !== '' || this.trust !== 'unknown'
+  }
+
   /** True when losing this record would lose something: a decision of the user, or a proof. */
   get precious(): boolean {
-    return this.proven || this.petname !== '' || this.trust !== 'unknown' || this.connection !== undefined
+    return this.proven || this.decided || this.connection !== undefined
+  }
+
+  get state(): PeerView['state'] {
+    if (this.connection) return 'connected'
+    return this.#sightings.size > 0 ? 'seen' : 'away'
   }
 
   get present(): boolean {
@@ -55,7 +69,7 @@ export class PeerRecord {
 
   /** True when `list` shows it. */
   get listed(): boolean {
-    return this.present || this.petname !== '' || this.trust !== 'unknown'
+    return this.present || this.decided
   }
 
   get remembered(): readonly HostPort[] {
@@ -66,11 +80,17 @@ export class PeerRecord {
   see(sighting: Sighting, at: Milliseconds): boolean {
     const key = keyOf(sighting.method, sighting.interface, sighting.address)
     const before = this.#sightings.get(key)
+    const repeated = before?.sighting.port === sighting.port
     this.#sightings.delete(key)
-    this.#sightings.set(key, { sighting, at })
-    const oldest = this.#sightings.size > MAX_SIGHTINGS ? this.#sightings.keys().next() : undefined
-    if (oldest && !oldest.done) this.#sightings.delete(oldest.value)
-    return before?.sighting.port !== sighting.port
+    this.#sightings.set(key, { sighting, at, proven: sighting.proven || (repeated && before.proven) })
+    if (this.#sightings.size > MAX_SIGHTINGS) this.#sightings.delete(this.#leastWorthy())
+    return !repeated && this.#sightings.has(key)
+  }
+
+  /** Forged sightings push out each other, never a proven one. */
+  #leastWorthy(): string {
+    for (const [key, { proven }] of this.#sightings) if (!proven) return key
+    return this.#sightings.keys().next().value ?? ''
   }
 
   /** Drops what a method saw on an interface (at one address, or at all); true when there was something. */
@@ -95,8 +115,11 @@ export class PeerRecord {
     this.#remembered = addresses.slice(0, MAX_REMEMBERED)
   }
 
-  sightings(): IterableIterator<SightingRecord> {
-    return this.#sightings.values()
+  /** Where it is seen, proven sightings before others, newest first among each. */
+  sightings(): Sighting[] {
+    const newest = [...this.#sightings.values()].reverse()
+    const proven = newest.filter((record) => record.proven)
+    return [...proven, ...newest.filter((record) => !record.proven)].map(({ sighting }) => sighting)
   }
 
   view(now: Milliseconds): PeerView {
@@ -105,7 +128,7 @@ export class PeerRecord {
       name: this.name,
       petname: this.petname,
       trust: this.trust,
-      state: this.connection ? 'connected' : this.#sightings.size > 0 ? 'seen' : 'away',
+      state: this.state,
       proven: this.proven,
       sightings: [...this.#sightings.values()].map(({ sighting, at }) => ({
         method: sighting.method,
