@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { acquireHomeLock } from '../../daemon/identity/home-lock.ts'
 
@@ -31,7 +32,7 @@ class Worker {
   }
 
   static async start(): Promise<Worker> {
-    const script = join(import.meta.dirname, 'lock-worker.ts')
+    const script = fileURLToPath(new URL('./lock-worker.ts', import.meta.url))
     const child = spawn(process.execPath, [script, file], { stdio: ['pipe', 'pipe', 'inherit'] })
     const worker = new Worker(child, createInterface(child.stdout)[Symbol.asyncIterator]())
     workers.push(worker)

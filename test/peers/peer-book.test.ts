@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { PartylineError } from '../../daemon/errors.ts'
@@ -462,7 +463,7 @@ describe('the book on disk', () => {
 
   test('is whole after kill -9 at any moment', async () => {
     for (let round = 0; round < 5; round++) {
-      const child = spawn(process.execPath, [join(import.meta.dirname, 'book-writer.ts'), file], {
+      const child = spawn(process.execPath, [fileURLToPath(new URL('./book-writer.ts', import.meta.url)), file], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       await once(child.stdout, 'data')
