@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
-import { createServer, type Server, type TLSSocket } from 'node:tls'
-import { PartylineError } from '../errors.ts'
+import { createServer, type Server, type Socket } from 'node:net'
+import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
+import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Milliseconds } from '../types.ts'
@@ -33,21 +33,17 @@ interface ListenerOptions {
 /** The daemon's one TCP port. Newcomers over a limit are refused; whoever is inside is left alone. */
 export class LinkListener {
   readonly #options: ListenerOptions
+  readonly #secureContext: SecureContext
   readonly #server: Server
-  readonly #sockets = new Set<Socket>()
+  /** Every connection, with what ends its being half-open; undefined once that has ended. */
+  readonly #sockets = new Map<TLSSocket, (() => void) | undefined>()
   readonly #perAddress = new Map<string, number>()
   #halfOpen = 0
 
   constructor(options: ListenerOptions) {
     this.#options = options
-    this.#server = createServer({ ...options.tls, handshakeTimeout: options.limits.handshake })
-    this.#server.on('connection', (socket: Socket) => this.#admit(socket))
-    this.#server.on('secureConnection', (socket: TLSSocket) => this.#secured(socket))
-    this.#server.on('tlsClientError', (error, socket) => {
-      const refusal = handshakeError(error)
-      if (refusal.code !== 'network.unreachable') this.#refuse(refusal)
-      socket.destroy()
-    })
+    this.#secureContext = createSecureContext(options.tls)
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#admit(socket))
   }
 
   /** Listens on IPv6 and IPv4; picks another port if this one is taken, unless it is insisted on (`local.port-taken`). */
@@ -84,63 +80,77 @@ export class LinkListener {
   }
 
   async stop(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy()
+    for (const socket of this.#sockets.keys()) socket.destroy()
     if (!this.#server.listening) return
     const closed = once(this.#server, 'close')
     this.#server.close()
     await closed
   }
 
-  #admit(socket: Socket): void {
+  #admit(raw: Socket): void {
     const { limits } = this.#options
-    const address = socket.remoteAddress ?? ''
+    const address = raw.remoteAddress ?? ''
     const fromHere = this.#perAddress.get(address) ?? 0
     if (this.#halfOpen >= limits.halfOpen || fromHere >= limits.perAddress || this.#sockets.size >= limits.total) {
       this.#refuse(new PartylineError('peer.too-many-links'))
-      socket.destroy()
+      raw.destroy()
       return
     }
     this.#perAddress.set(address, fromHere + 1)
-    this.#sockets.add(socket)
-    this.#halfOpen++
-    this.#pending.add(socket)
-    socket.once('close', () => {
-      this.#sockets.delete(socket)
-      this.#settled(socket)
+    this.#shakeHands(raw).once('close', () => {
       const left = (this.#perAddress.get(address) ?? 1) - 1
       if (left > 0) this.#perAddress.set(address, left)
       else this.#perAddress.delete(address)
     })
   }
 
-  readonly #pending = new Set<Socket>()
-
-  /** The socket is half-open no longer: greeted, or gone. */
-  #settled(socket: Socket): void {
-    if (this.#pending.delete(socket)) this.#halfOpen--
-  }
-
-  #secured(socket: TLSSocket): void {
-    socket.on('error', () => socket.destroy())
-    const raw = rawOf(socket, this.#pending)
-    try {
-      const link = tlsLink(socket, provenPeer(socket), false)
-      this.#options.onLink(link, () => raw && this.#settled(raw))
-    } catch (error) {
-      this.#refuse(error as PartylineError)
+  /** TLS on an admitted connection. One time limit holds for handshake and greeting together. */
+  #shakeHands(raw: Socket): TLSSocket {
+    const socket = new TLSSocket(raw, {
+      ...this.#options.tls,
+      ALPNProtocols: [...this.#options.tls.ALPNProtocols],
+      secureContext: this.#secureContext,
+      isServer: true,
+    })
+    const refuse = (error: PartylineError): void => {
+      // Who merely leaves is not refused.
+      if (error.code !== 'network.unreachable') this.#refuse(error)
       socket.destroy()
     }
+    const tooLate = setTimeout(
+      () => refuse(new PartylineError('peer.handshake-timeout')),
+      this.#options.limits.handshake,
+    )
+    const settled = (): void => {
+      clearTimeout(tooLate)
+      if (this.#sockets.get(socket) === undefined) return
+      this.#sockets.set(socket, undefined)
+      this.#halfOpen--
+    }
+    this.#sockets.set(socket, settled)
+    this.#halfOpen++
+    const leave = (): void => void socket.destroy()
+    socket.once('end', leave)
+    const broken = (error: Error): void => refuse(handshakeError(error))
+    socket.on('error', broken)
+    socket.once('close', () => {
+      settled()
+      this.#sockets.delete(socket)
+    })
+    socket.once('secure', () => {
+      socket.off('end', leave)
+      socket.off('error', broken).on('error', leave)
+      try {
+        this.#options.onLink(tlsLink(socket, provenPeer(socket), false), settled)
+      } catch (error) {
+        refuse(toPartylineError(error))
+      }
+    })
+    return socket
   }
 
   #refuse(error: PartylineError): void {
     this.#options.refusals.count(error.code)
     this.#options.logger.debug('a link was refused', { code: error.code })
   }
-}
-
-/** The TCP socket below a TLS socket, found by its ends. */
-function rawOf(socket: TLSSocket, pending: ReadonlySet<Socket>): Socket | undefined {
-  for (const raw of pending)
-    if (raw.remotePort === socket.remotePort && raw.remoteAddress === socket.remoteAddress) return raw
-  return undefined
 }

@@ -1,0 +1,291 @@
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect as connectTcp, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { type ConnectionOptions, connect as connectTls } from 'node:tls'
+import { describe, expect, test } from 'vitest'
+import { tlsOptions } from '../../daemon/link/tls-options.ts'
+import { newKey, TlsHost, until } from './tls-host.ts'
+
+const patience = (): AbortSignal => AbortSignal.timeout(10_000)
+
+/** Unlike `once`, does not mind an error before. */
+const closed = (socket: Socket): Promise<void> => new Promise((resolve) => socket.once('close', () => resolve()))
+
+/** Dials with options of the test's own; ends when the connection does. */
+async function intrude(host: TlsHost, options: ConnectionOptions): Promise<void> {
+  const socket = connectTls({ rejectUnauthorized: false, ...options, host: host.at.address, port: host.at.port })
+  socket.on('error', () => {}).resume()
+  socket.on('end', () => socket.destroy())
+  await closed(socket)
+}
+
+/** Sends bytes to the port; ends when the connection does. */
+async function sendRaw(host: TlsHost, bytes: Buffer): Promise<void> {
+  const socket = connectTcp(host.at.port, host.at.address, () => socket.write(bytes))
+  socket.on('error', () => {}).resume()
+  socket.on('end', () => socket.destroy())
+  await closed(socket)
+}
+
+async function receives(socket: Duplex): Promise<Buffer> {
+  return buffer(socket)
+}
+
+describe('a link', () => {
+  test('proves both keys, over TLS 1.3 with a hybrid key exchange', async () => {
+    await using a = await TlsHost.listening()
+    await using b = await TlsHost.listening()
+    const { near, far } = await a.linkTo(b)
+    expect(near).toMatchObject({ peer: b.peer, dialled: true, carrier: 'tcp', group: 'X25519MLKEM768' })
+    expect(far).toMatchObject({ peer: a.peer, dialled: false, carrier: 'tcp', cipher: near.cipher })
+    expect(near.cipher).toBe('TLS_AES_128_GCM_SHA256')
+    expect(near.remote).toEqual(far.local)
+    expect(far.remote).toEqual(near.local)
+    expect(a.refusals.snapshot()).toEqual({})
+    expect(b.refusals.snapshot()).toEqual({})
+  })
+
+  test('shows an IPv4 peer on a dual-stack port by its IPv4 address, and takes IPv6 as well', async () => {
+    await using a = await TlsHost.listening()
+    await using b = await TlsHost.listening()
+    const { far } = await a.linkTo(b)
+    expect(far.remote.address).toBe('127.0.0.1')
+    const v6 = await a.dial({ address: '::1', port: b.listener.port }, b.peer, patience())
+    expect(v6.remote.address).toBe('::1')
+    v6.destroy()
+  })
+
+  test.each(['near', 'far'] as const)(
+    'is half-closed: the %s end stops writing and still receives 1 MiB',
+    async (who) => {
+      await using a = await TlsHost.listening()
+      await using b = await TlsHost.listening()
+      const link = await a.linkTo(b)
+      const [first, second] = who === 'near' ? [link.near, link.far] : [link.far, link.near]
+      const content = randomBytes(1 << 20)
+      first.socket.end('last words')
+      expect((await receives(second.socket)).toString()).toBe('last words')
+      expect(second.socket.writable).toBe(true)
+      second.socket.end(content)
+      expect((await receives(first.socket)).equals(content)).toBe(true)
+    },
+  )
+})
+
+describe('a dialler', () => {
+  test('refuses any key but the expected one, and its leaving is noticed at once', async () => {
+    await using a = await TlsHost.listening()
+    await using b = await TlsHost.listening()
+    const { peer } = await newKey()
+    await expect(a.dial(b.at, peer, patience())).rejects.toMatchObject({ code: 'peer.wrong-key' })
+    await until(() => b.listener.counts.open === 0)
+  })
+
+  test('takes any identity when it expects none', async () => {
+    await using a = await TlsHost.listening()
+    await using b = await TlsHost.listening()
+    expect((await a.dial(b.at, undefined, patience())).peer).toBe(b.peer)
+  })
+
+  test('tells a closed port from one that is no host', async () => {
+    await using a = await TlsHost.listening()
+    const other = createServer((socket) =>
+      socket
+        .on('error', () => {})
+        .resume()
+        .end('SSH-2.0-OpenSSH_9.9\r\n'),
+    )
+    other.listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = other.address() as { port: number }
+    const target = { address: '127.0.0.1', port }
+    await expect(a.dial(target, undefined, patience())).rejects.toMatchObject({ code: 'peer.wrong-protocol' })
+    other.close()
+    await once(other, 'close')
+    await expect(a.dial(target, undefined, patience())).rejects.toMatchObject({ code: 'network.unreachable' })
+  })
+
+  test('lets go of a host that accepts and never answers when it is aborted', async () => {
+    await using a = await TlsHost.listening()
+    const mute = createServer(() => {})
+    mute.listen(0, '127.0.0.1')
+    await once(mute, 'listening')
+    const abort = new AbortController()
+    const accepted = once(mute, 'connection') as Promise<[Socket]>
+    const { port } = mute.address() as { port: number }
+    const dialling = a.dial({ address: '127.0.0.1', port }, undefined, abort.signal)
+    const [socket] = await accepted
+    abort.abort()
+    await expect(dialling).rejects.toMatchObject({ code: 'network.unreachable' })
+    socket.on('error', () => {}).resume()
+    await closed(socket)
+    mute.close()
+  })
+})
+
+describe('the port', () => {
+  test('refuses what is not partyline/1 over TLS 1.3', async () => {
+    await using host = await TlsHost.listening()
+    const { certificate } = await newKey()
+    const { certPem: cert, keyPem: key } = certificate
+    const ours = tlsOptions(certificate)
+    await intrude(host, { cert, key, maxVersion: 'TLSv1.2', ALPNProtocols: ['partyline/1'] })
+    await intrude(host, { cert, key, ALPNProtocols: ['h2'] })
+    await intrude(host, { cert, key, ecdhCurve: 'P-256', ALPNProtocols: ['partyline/1'] })
+    const { ALPNProtocols: _, ...withoutAlpn } = ours
+    await intrude(host, withoutAlpn)
+    await sendRaw(host, Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'))
+    await sendRaw(host, Buffer.from([22, 3, 1, 255, 255]))
+    await sendRaw(host, Buffer.alloc(70_000, 22))
+    expect(host.refusals.snapshot()).toEqual({ 'peer.wrong-protocol': 7 })
+    await until(() => host.listener.counts.open === 0)
+  })
+
+  test('refuses a certificate that is no identity, or none at all', async () => {
+    await using host = await TlsHost.listening()
+    const { certificate, peer } = await newKey()
+    const { cert: _cert, key: _key, ...without } = tlsOptions(certificate)
+    await intrude(host, without)
+    await intrude(host, { ...without, sigalgs: undefined, ...openssl('rsa:2048') })
+    await intrude(host, { ...without, ...signedByAnother(peer) })
+    expect(host.refusals.snapshot()).toEqual({ 'peer.bad-certificate': 3 })
+  })
+
+  test('makes a full handshake with a client that brings a session from earlier', async () => {
+    await using host = await TlsHost.listening()
+    const { certificate, peer } = await newKey()
+    const options = { ...tlsOptions(certificate), host: host.at.address, port: host.at.port }
+    const first = connectTls(options)
+    const [session] = (await once(first, 'session')) as [Buffer]
+    expect((await host.accepted()).link.peer).toBe(peer)
+    first.destroy()
+    const second = connectTls({ ...options, session })
+    await once(second, 'secureConnect')
+    expect(second.isSessionReused()).toBe(false)
+    expect((await host.accepted()).link.peer).toBe(peer)
+    second.destroy()
+  })
+
+  test('cuts whoever does not finish the handshake in time', async () => {
+    await using host = await TlsHost.listening({ handshake: 100 })
+    await Promise.all([sendRaw(host, Buffer.alloc(0)), sendRaw(host, Buffer.from([22, 3, 1, 2, 0, 1, 0, 1]))])
+    expect(host.refusals.snapshot()).toEqual({ 'peer.handshake-timeout': 2 })
+    await until(() => host.listener.counts.open === 0 && host.listener.counts.halfOpen === 0)
+  })
+
+  test('forgets at once whoever leaves in the middle of the handshake, and counts no refusal', async () => {
+    await using host = await TlsHost.listening()
+    const socket = connectTcp(host.at.port, host.at.address, () => socket.end(Buffer.from([22, 3, 1, 2, 0, 1])))
+    await closed(socket.resume())
+    await until(() => host.listener.counts.open === 0)
+    expect(host.refusals.snapshot()).toEqual({})
+  })
+
+  test('keeps the oldest half-open links and refuses the newest; 500 of them keep it from nobody for longer', async () => {
+    await using host = await TlsHost.listening({ halfOpen: 8, perAddress: 1000, handshake: 400 })
+    await using friend = await TlsHost.listening()
+    const flood = Array.from({ length: 500 }, () => sendRaw(host, Buffer.from([22, 3, 1])))
+    await until(() => (host.refusals.snapshot()['peer.too-many-links'] ?? 0) === 492)
+    expect(host.listener.counts).toEqual({ open: 8, halfOpen: 8 })
+    await Promise.all(flood)
+    expect(host.refusals.snapshot()).toEqual({ 'peer.too-many-links': 492, 'peer.handshake-timeout': 8 })
+    const { far, greeted } = await friend.linkTo(host)
+    expect(host.listener.counts).toEqual({ open: 1, halfOpen: 1 })
+    greeted()
+    expect(host.listener.counts).toEqual({ open: 1, halfOpen: 0 })
+    far.destroy()
+    await until(() => host.listener.counts.open === 0)
+  })
+
+  test('bounds the links from one address, and frees the place of one that is gone', async () => {
+    await using host = await TlsHost.listening({ perAddress: 2 })
+    await using friend = await TlsHost.listening()
+    const first = await friend.linkTo(host)
+    await friend.linkTo(host)
+    await expect(friend.dial(host.at, host.peer, patience())).rejects.toMatchObject({ code: 'network.unreachable' })
+    expect(host.refusals.snapshot()).toEqual({ 'peer.too-many-links': 1 })
+    first.far.destroy()
+    await until(() => host.listener.counts.open === 1)
+    await friend.linkTo(host)
+    expect(host.listener.counts.open).toBe(2)
+  })
+
+  test('is another one if the wished one is taken, unless it is insisted on', async () => {
+    await using taken = await TlsHost.listening()
+    await using _other = await TlsHost.listening()
+    const { port } = taken.listener
+    await using third = await TlsHost.listening()
+    await third.listener.stop()
+    await expect(third.listener.listen(port, true)).rejects.toMatchObject({ code: 'local.port-taken' })
+    expect(await third.listener.listen(port, false)).not.toBe(port)
+  })
+})
+
+/** A self-signed certificate with a key that is not Ed25519. */
+function openssl(algorithm: string): { cert: string; key: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'partyline-link-'))
+  const [key, cert] = [join(folder, 'key'), join(folder, 'cert')]
+  try {
+    const request = ['req', '-x509', '-newkey', algorithm, '-nodes', '-keyout', key, '-out', cert, '-subj', '/CN=x']
+    execFileSync('openssl', request, { stdio: 'ignore' })
+    return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** An Ed25519 certificate that another key has signed. */
+function signedByAnother(name: string): { cert: string; key: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'partyline-link-'))
+  const file = (of: string): string => join(folder, of)
+  const run = (...args: string[]): void => void execFileSync('openssl', args, { stdio: 'ignore' })
+  try {
+    run(
+      'req',
+      '-x509',
+      '-newkey',
+      'ed25519',
+      '-nodes',
+      '-keyout',
+      file('ca.key'),
+      '-out',
+      file('ca'),
+      '-subj',
+      '/CN=ca',
+    )
+    run(
+      'req',
+      '-newkey',
+      'ed25519',
+      '-nodes',
+      '-keyout',
+      file('key'),
+      '-out',
+      file('csr'),
+      '-subj',
+      `/CN=${name.slice(0, 20)}`,
+    )
+    run(
+      'x509',
+      '-req',
+      '-in',
+      file('csr'),
+      '-CA',
+      file('ca'),
+      '-CAkey',
+      file('ca.key'),
+      '-CAcreateserial',
+      '-out',
+      file('cert'),
+    )
+    return { cert: readFileSync(file('cert'), 'utf8'), key: readFileSync(file('key'), 'utf8') }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
