@@ -50,8 +50,9 @@ interface ConnectorOptions {
 
 /** How long `connect` tries. */
 const CONNECT_TIMEOUT: Milliseconds = 10_000
-/** Pause before dialling again after a link was turned down as a duplicate and none was elected. */
+/** Pause before dialling again after a link was lost or turned down and none was elected; it doubles, up to the last. */
 const RETRY_DELAY: Milliseconds = 100
+const MAX_RETRY_DELAY: Milliseconds = 1600
 /** Pairs of hosts whose election is remembered. */
 const MAX_ELECTIONS = 4096
 
@@ -79,6 +80,7 @@ export class Connector {
    * `peer.not-found`, `network.unreachable`, `network.timeout`, `peer.wrong-key` or `policy.refused`.
    */
   async connect(peer: PeerId, timeout: Milliseconds = CONNECT_TIMEOUT): Promise<string> {
+    if (this.#stopping.signal.aborted) throw new PartylineError('local.stopping')
     if (this.#options.isBlocked(peer)) throw new PartylineError('policy.blocked')
     const running = this.#attempts.get(peer)
     if (running) return running.promise
@@ -88,12 +90,15 @@ export class Connector {
     const timer = this.#options.clock.after(timeout, () =>
       reject(new PartylineError('network.timeout', 'the peer did not answer in time')),
     )
+    const stopped = (): void => reject(new PartylineError('local.stopping'))
+    this.#stopping.signal.addEventListener('abort', stopped)
     this.#attempts.set(peer, { promise, elected: resolve })
     this.#keepDialling(peer, signal).catch(reject)
     try {
       return await promise
     } finally {
       timer.cancel()
+      this.#stopping.signal.removeEventListener('abort', stopped)
       abort.abort()
       this.#attempts.delete(peer)
     }
@@ -130,6 +135,7 @@ export class Connector {
   /** Takes a link from the listener; `greeted` ends its being half-open. */
   async accept(link: Link, greeted: () => void): Promise<void> {
     this.#track(link)
+    if (this.#stopping.signal.aborted) return link.destroy()
     try {
       const first = await this.#read(link)
       greeted()
@@ -160,7 +166,7 @@ export class Connector {
 
   /** Dials until a link is elected; ends by itself only with an error. */
   async #keepDialling(peer: PeerId, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    for (let pause = RETRY_DELAY; !signal.aborted; pause = Math.min(pause * 2, MAX_RETRY_DELAY)) {
       const { addressesOf, interfaces, clock } = this.#options
       const addresses = sortCandidates(addressesOf(peer), interfaces())
       if (addresses.length === 0) throw new PartylineError('peer.not-found', 'no address of the peer is known')
@@ -177,7 +183,7 @@ export class Connector {
         this.#track(link)
         await this.#greet(link)
       }
-      if (!signal.aborted) await new Promise<void>((resolve) => clock.after(RETRY_DELAY, resolve))
+      if (!signal.aborted) await new Promise<void>((resolve) => clock.after(pause, resolve))
     }
   }
 
@@ -207,6 +213,8 @@ export class Connector {
   }
 
   async #elect(link: Link, election: Election, ballot: Ballot, theirs: Hello, group: string): Promise<void> {
+    // Lost while its hello was read: its end was told already, the election would wait for it in vain.
+    if (link.socket.destroyed) return
     const id = ++this.#lastLink
     link.socket.once('close', () => election.closed(id))
     let verdict = election.greeted(id, ballot, theirs)
