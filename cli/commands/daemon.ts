@@ -1,0 +1,49 @@
+import { PartylineError } from '../../daemon/errors.ts'
+import type { LogEntry } from '../../daemon/logger.ts'
+import { type Command, type Context, text } from '../command.ts'
+
+/** A log line: time, level, part, message, facts. Times are left to whoever collects the log where it does that. */
+function formatEntry({ level, part, message, facts }: LogEntry): string {
+  const told = Object.entries(facts).map(
+    ([key, value]) => ` ${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  )
+  return `${new Date().toISOString()} ${level.padEnd(5)} ${part}: ${message}${told.join('')}\n`
+}
+
+function parsePort(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined
+  const port = Number(value)
+  if (Number.isInteger(port) && port >= 1 && port <= 65535) return port
+  throw new PartylineError('usage.invalid-argument', `--port takes a number from 1 to 65535, not ${value}`)
+}
+
+export const daemonCommand: Command = {
+  name: 'daemon',
+  arguments: '',
+  about: 'Runs the daemon in the foreground; logs to stderr.',
+  options: [
+    { flags: '--port <n>', about: 'insist on this TCP and UDP port' },
+    { flags: '--name <name>', about: 'the name others read, for this run' },
+    { flags: '--interface <name...>', about: 'only these interfaces take part, for this run' },
+  ],
+  example: 'partyline daemon --name den-pc',
+  json: '',
+  async run(context: Context, given) {
+    const { startDaemon } = await import('../../daemon/main.ts')
+    const interfaces = given.options.interface
+    const daemon = await startDaemon({
+      home: context.home,
+      port: parsePort(text(given, 'port')),
+      name: text(given, 'name'),
+      interfaces: Array.isArray(interfaces) ? interfaces : undefined,
+      env: context.env,
+      log: (entry) => context.stderr.write(formatEntry(entry)),
+    })
+    context.stdout.write(`partyline ready id=${daemon.id} port=${daemon.port} socket=${daemon.socket}\n`)
+    context.signal.addEventListener('abort', () => void daemon.stop())
+    // Timers of the daemon do not keep a process alive; this does, until it is told to stop.
+    const alive = setInterval(() => {}, 2 ** 30)
+    await daemon.stopped
+    clearInterval(alive)
+  },
+}

@@ -1,0 +1,61 @@
+import type { Command } from '../command.ts'
+import { duration, printable, size, table } from '../format.ts'
+
+export const statusCommand: Command = {
+  name: 'status',
+  arguments: '',
+  about: 'Shows this host: its interfaces, how discovery fares on each, what was refused.',
+  example: 'partyline status',
+  json: '{version,id,name,port,uptime,interfaces:[{name,kind,addresses,multicast}],discovery:[{method,interface,state,detail}],internet:{…},…}',
+  async run(context) {
+    await using client = await context.connect()
+    const status = await client.call('daemon.status', {})
+    context.emit(status)
+    const { paint } = context
+    context.say(`${paint('bold', printable(status.name))}  ${status.id}`)
+    context.say(
+      `version ${status.version}, port ${status.port}, up ${duration(status.uptime)}, ${size(status.memory)} of memory`,
+    )
+    const { seen, connected, away } = status.peers
+    context.say(`${seen + connected} peers here (${connected} connected), ${away} away; ${status.apps} apps`)
+    context.say(`\n${paint('bold', 'Interfaces')}`)
+    const interfaces = status.interfaces.map(({ name, kind, participating, addresses }) => [
+      `  ${name}`,
+      kind,
+      participating ? 'takes part' : paint('dim', 'left out'),
+      addresses.join(' '),
+    ])
+    context.say(table(interfaces).trimEnd())
+    context.say(`\n${paint('bold', 'Discovery')}`)
+    const colours = { active: 'green', failed: 'red', starting: 'yellow', off: 'dim' } as const
+    const discovery = status.discovery.map(({ method, interface: on, state, detail }) => [
+      `  ${method}`,
+      on,
+      paint(colours[state as keyof typeof colours] ?? 'dim', state),
+      detail,
+    ])
+    context.say(table(discovery).trimEnd())
+    const refused = Object.entries(status.refused)
+    if (refused.length === 0) return
+    context.say(`\n${paint('bold', 'Refused since start')}`)
+    context.say(table(refused.map(([code, count]) => [`  ${code}`, String(count)])).trimEnd())
+  },
+}
+
+export const whoamiCommand: Command = {
+  name: 'whoami',
+  arguments: '',
+  about: "Shows this host's id, name, fingerprint words and QR code.",
+  example: 'partyline whoami',
+  json: '{id,name,words}',
+  async run(context) {
+    await using client = await context.connect()
+    const identity = await client.call('identity.get', {})
+    context.emit(identity)
+    context.say(`${context.paint('bold', printable(identity.name))}\n${identity.id}\n${identity.words.join(' ')}`)
+    if (context.json || !context.stdout.isTTY) return
+    const { default: qrcode } = await import('qrcode')
+    const link = `partyline:${identity.id}?name=${encodeURIComponent(identity.name)}`
+    context.say(await qrcode.toString(link, { type: 'terminal', small: true }))
+  },
+}

@@ -1,0 +1,78 @@
+import { styleText } from 'node:util'
+
+/** Colours, or nothing where they are not wanted. */
+export type Paint = (style: Parameters<typeof styleText>[0], text: string) => string
+
+/** Colours on a terminal, unless NO_COLOR is set or `--no-color` was given. */
+export function createPaint(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv, wanted: boolean): Paint {
+  const colour = wanted && stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
+  return (style, text) => (colour ? styleText(style, text, { validateStream: false }) : text)
+}
+
+/** Columns aligned with two spaces between them; the width of colours does not count. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const columns = Math.max(0, ...rows.map((row) => row.length))
+  const widths = Array.from({ length: columns }, (_, i) => Math.max(...rows.map((row) => visibleWidth(row[i] ?? ''))))
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => cell + ' '.repeat((widths[i] ?? 0) - visibleWidth(cell)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('')
+}
+
+const ESCAPE = String.fromCharCode(27)
+const COLOURS = new RegExp(`${ESCAPE}\\[[0-9;]*m`, 'g')
+const visibleWidth = (text: string): number => [...text.replace(COLOURS, '')].length
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+
+/** `3.4 MiB` */
+export function size(bytes: number): string {
+  const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10))
+  const value = bytes / 2 ** (10 * power)
+  return `${power === 0 ? value : value.toFixed(value < 10 ? 1 : 0)} ${UNITS[power]}`
+}
+
+/** Bits per second as people say it: `940 Mbit/s`. */
+export function rate(bits: number): string {
+  if (bits >= 1e9) return `${(bits / 1e9).toFixed(1)} Gbit/s`
+  if (bits >= 1e6) return `${Math.round(bits / 1e6)} Mbit/s`
+  return `${Math.round(bits / 1e3)} kbit/s`
+}
+
+/** `350 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min` */
+export function duration(milliseconds: number): string {
+  if (milliseconds < 10) return `${milliseconds.toFixed(milliseconds < 1 ? 2 : 1)} ms`
+  if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`
+  const seconds = milliseconds / 1000
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}
+
+/** `[######----]  60 %  1.2 GiB of 2.0 GiB  940 Mbit/s  7 s left` */
+export function progressBar(
+  progress: { bytes: number; total: number; rate: number; remaining: number | null },
+  width = 24,
+): string {
+  const share = progress.total === 0 ? 1 : progress.bytes / progress.total
+  const full = Math.round(share * width)
+  const bar = `${'█'.repeat(full)}${'░'.repeat(width - full)}`
+  const left = progress.remaining === null ? '' : `  ${duration(progress.remaining)} left`
+  return `${bar} ${String(Math.floor(share * 100)).padStart(3)} %  ${size(progress.bytes)} of ${size(progress.total)}  ${rate(progress.rate)}${left}`
+}
+
+/** What was said by somebody else, fit for a terminal: no control or format characters. */
+export function printable(text: string): string {
+  return text.replace(/[^\P{C}\n\t]/gu, '�')
+}
+
+/** The petname, else the name, else the beginning of the id. */
+export function peerName(peer: { id: string; name: string; petname: string }): string {
+  return printable(peer.petname || peer.name || peer.id.slice(0, 12))
+}
