@@ -90,9 +90,9 @@ export class FileService {
     for (const { retry } of this.#couriers.values()) retry?.cancel()
   }
 
-  /** The offers that stand, in both directions. */
+  /** The offers that stand, in both directions, and those that ended in the last ten minutes. */
   list(): OfferView[] {
-    return this.#offers.all().map((offer) => offer.view())
+    return [...this.#offers.ended(), ...this.#offers.all()].map((offer) => offer.view())
   }
 
   // The sender's side
