@@ -1,5 +1,5 @@
 import { type X509Certificate as NodeCertificate, randomBytes, webcrypto } from 'node:crypto'
-import './reflect-metadata.ts'
+import 'reflect-metadata'
 import { X509CertificateGenerator } from '@peculiar/x509'
 import type { PeerId } from '../types.ts'
 import type { Identity } from './key.ts'
