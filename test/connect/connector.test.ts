@@ -1,0 +1,277 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { describe, expect, test } from 'vitest'
+import { systemClock } from '../../daemon/clock.ts'
+import { Connector, type ElectedLink } from '../../daemon/connect/connector.ts'
+import { encodeGreeting } from '../../daemon/connect/greeting.ts'
+import type { Link } from '../../daemon/link/link.ts'
+import { createTlsDial } from '../../daemon/link/tls-dial.ts'
+import { LinkListener } from '../../daemon/link/tls-listen.ts'
+import { tlsOptions } from '../../daemon/link/tls-options.ts'
+import { silentLogger } from '../../daemon/logger.ts'
+import type { KnownAddress } from '../../daemon/peers/peer-book.ts'
+import { Refusals } from '../../daemon/refusals.ts'
+import type { PeerId } from '../../daemon/types.ts'
+import { type Keyed, LIMITS, newKey, until } from '../link/tls-host.ts'
+
+const GREETING_TIMEOUT = 300
+
+/** A connector with its port and key, on loopback. */
+class Host implements AsyncDisposable {
+  readonly peer: PeerId
+  readonly connector: Connector
+  readonly listener: LinkListener
+  readonly refusals = new Refusals()
+  readonly addresses = new Map<PeerId, KnownAddress[]>()
+  readonly blocked = new Set<PeerId>()
+  readonly elected: ElectedLink[] = []
+  readonly streams: { peer: PeerId; session: string; stream: string; link: Link }[] = []
+  readonly dial: ReturnType<typeof createTlsDial>
+  knowsStreams = true
+
+  private constructor({ peer, certificate }: Keyed) {
+    this.peer = peer
+    const tls = tlsOptions(certificate)
+    this.dial = createTlsDial(tls)
+    this.connector = new Connector({
+      self: peer,
+      instance: randomBytes(8).toString('hex'),
+      clock: systemClock,
+      logger: silentLogger,
+      refusals: this.refusals,
+      dial: this.dial,
+      addressesOf: (other) => this.addresses.get(other) ?? [],
+      interfaces: () => [],
+      isBlocked: (other) => this.blocked.has(other),
+      name: () => `name of ${peer.slice(0, 4)}`,
+      port: () => this.listener.port,
+      greetingTimeout: GREETING_TIMEOUT,
+      onElected: (elected) => {
+        this.elected.push(elected)
+        elected.link.socket.once('end', () => elected.link.destroy())
+      },
+      onStream: (other, session, stream, link) => {
+        if (this.knowsStreams) this.streams.push({ peer: other, session, stream, link })
+        return this.knowsStreams
+      },
+    })
+    this.listener = new LinkListener({
+      tls,
+      limits: LIMITS,
+      refusals: this.refusals,
+      logger: silentLogger,
+      onLink: (link, greeted) => void this.connector.accept(link, greeted),
+    })
+  }
+
+  static async start(): Promise<Host> {
+    const host = new Host(await newKey())
+    await host.listener.listen(0, true)
+    return host
+  }
+
+  get at(): KnownAddress {
+    return { address: '127.0.0.1', port: this.listener.port, interface: '', lastGood: false }
+  }
+
+  /** Makes the other's address known here. */
+  sees(...others: Host[]): this {
+    for (const other of others) this.addresses.set(other.peer, [other.at])
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.connector.stop()
+    await this.listener.stop()
+  }
+}
+
+const code = (wanted: string): unknown => expect.objectContaining({ code: wanted })
+
+describe('connecting', () => {
+  test('elects one link, the same on both sides, and tells name and port of the peer', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    const session = await a.sees(b).connector.connect(b.peer)
+    await until(() => b.elected.length === 1)
+    expect(a.elected).toMatchObject([
+      { session, name: `name of ${b.peer.slice(0, 4)}`, port: b.listener.port, group: 'X25519MLKEM768' },
+    ])
+    expect(b.elected).toMatchObject([
+      { session, name: `name of ${a.peer.slice(0, 4)}`, port: a.listener.port, group: 'X25519MLKEM768' },
+    ])
+    expect(b.listener.counts).toEqual({ open: 1, halfOpen: 0 })
+    expect({ ...a.refusals.snapshot(), ...b.refusals.snapshot() }).toEqual({})
+  })
+
+  test('hands over what came right behind the greeting', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    await a.sees(b).connector.connect(b.peer)
+    await until(() => b.elected.length === 1)
+    const [near, far] = [a.elected[0]?.link.socket, b.elected[0]?.link.socket]
+    near?.write('from a')
+    far?.write('from b')
+    expect([String(await once(far ?? process, 'data')), String(await once(near ?? process, 'data'))]).toEqual([
+      'from a',
+      'from b',
+    ])
+  })
+
+  test('from both sides at the same moment ends with one session, 200 times', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    a.sees(b)
+    b.sees(a)
+    for (let round = 0; round < 200; round++) {
+      const sessions = await Promise.all([a.connector.connect(b.peer), b.connector.connect(a.peer)])
+      expect(sessions[0]).toBe(sessions[1])
+      await until(() => a.elected.length === 1 && b.elected.length === 1)
+      const ends = [a.elected.pop(), b.elected.pop()]
+      ends[round % 2]?.link.destroy()
+      await until(() => ends.every((end) => end?.link.socket.destroyed))
+    }
+    await until(() => a.listener.counts.open + b.listener.counts.open === 0)
+    expect({ ...a.refusals.snapshot(), ...b.refusals.snapshot() }).toEqual({})
+  })
+
+  test('shares one attempt among calls made meanwhile', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    a.sees(b)
+    const sessions = await Promise.all([1, 2, 3].map(() => a.connector.connect(b.peer)))
+    expect(new Set(sessions).size).toBe(1)
+    expect(a.elected).toHaveLength(1)
+  })
+
+  test('goes past an address where another host lives now', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    await using other = await Host.start()
+    a.addresses.set(b.peer, [other.at, b.at])
+    await a.connector.connect(b.peer)
+    expect(a.elected[0]?.link.remote.port).toBe(b.listener.port)
+    expect(other.elected).toEqual([])
+  })
+
+  test('fails with what became of the addresses', async () => {
+    await using a = await Host.start()
+    await using other = await Host.start()
+    const { peer } = await newKey()
+    await expect(a.connector.connect(peer)).rejects.toEqual(code('peer.not-found'))
+    a.addresses.set(peer, [other.at])
+    await expect(a.connector.connect(peer)).rejects.toEqual(code('peer.wrong-key'))
+    await other.listener.stop()
+    a.addresses.set(peer, [{ ...a.at, port: 1 }])
+    await expect(a.connector.connect(peer)).rejects.toMatchObject({
+      code: 'network.unreachable',
+      message: expect.stringContaining('127.0.0.1:1: connect ECONNREFUSED'),
+    })
+  })
+
+  test('fails in time when the host accepts and says nothing', async () => {
+    await using a = await Host.start()
+    const mute = createServer((socket) => socket.on('error', () => {}))
+    mute.listen(0, '127.0.0.1')
+    await once(mute, 'listening')
+    const { peer } = await newKey()
+    a.addresses.set(peer, [{ ...a.at, port: (mute.address() as { port: number }).port }])
+    await expect(a.connector.connect(peer, 100)).rejects.toEqual(code('network.timeout'))
+    mute.close()
+  })
+
+  test('ends with local.stopping when the connector stops, and ever after', async () => {
+    await using a = await Host.start()
+    const mute = createServer((socket) => socket.on('error', () => {}))
+    mute.listen(0, '127.0.0.1')
+    await once(mute, 'listening')
+    const { peer } = await newKey()
+    a.addresses.set(peer, [{ ...a.at, port: (mute.address() as { port: number }).port }])
+    const waiting = a.connector.connect(peer)
+    a.connector.stop()
+    await expect(waiting).rejects.toEqual(code('local.stopping'))
+    await expect(a.connector.connect(peer)).rejects.toEqual(code('local.stopping'))
+    mute.close()
+  })
+})
+
+describe('a blocked peer', () => {
+  test('is never dialled', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    a.sees(b).blocked.add(b.peer)
+    await expect(a.connector.connect(b.peer)).rejects.toEqual(code('policy.blocked'))
+    expect(b.listener.counts.open).toBe(0)
+  })
+
+  test('is refused once its key is known, told so, and counted', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    b.blocked.add(a.peer)
+    await expect(a.sees(b).connector.connect(b.peer)).rejects.toEqual(code('policy.refused'))
+    expect(b.refusals.snapshot()).toEqual({ 'policy.blocked': 1 })
+    expect(b.elected).toEqual([])
+  })
+})
+
+describe('a link for a stream', () => {
+  test('reaches the session of its peer, with what was sent at once', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    const link = await a.connector.dialStream({ peer: b.peer, remote: b.at, id: 's' }, 'd1')
+    link.socket.write('content')
+    await until(() => b.streams.length === 1)
+    const [taken] = b.streams
+    expect(taken).toMatchObject({ peer: a.peer, session: 's', stream: 'd1' })
+    expect(String(await once(taken?.link.socket ?? process, 'data'))).toBe('content')
+  })
+
+  test('is closed where nobody knows the stream', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    b.knowsStreams = false
+    const link = await a.connector.dialStream({ peer: b.peer, remote: b.at, id: 's' }, 'd1')
+    await once(link.socket.resume(), 'end')
+    expect(b.streams).toEqual([])
+  })
+})
+
+describe('a probe', () => {
+  test('tells who lives at an address, and opens nothing', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    expect(await a.connector.probe(b.at)).toEqual({
+      peer: b.peer,
+      name: `name of ${b.peer.slice(0, 4)}`,
+      port: b.listener.port,
+    })
+    await until(() => b.listener.counts.open === 0)
+    expect(b.elected).toEqual([])
+    expect(b.refusals.snapshot()).toEqual({})
+  })
+
+  test('of an address without a host is undefined', async () => {
+    await using a = await Host.start()
+    expect(await a.connector.probe({ address: '127.0.0.1', port: 1 })).toBeUndefined()
+  })
+})
+
+describe('a host that proves its key and then misbehaves', () => {
+  test.each([
+    ['greets with garbage', Buffer.from('\x00\x05hello'), 'peer.malformed'],
+    ['announces a greeting too large', Buffer.from([0xff, 0xff, 0]), 'peer.oversized'],
+    ['begins with a word out of turn', encodeGreeting({ kind: 'select', session: 'x' }), 'peer.malformed'],
+    ['stops in the middle of its greeting', Buffer.from([0, 100, 1]), 'peer.handshake-timeout'],
+    ['says nothing at all', Buffer.alloc(0), 'peer.handshake-timeout'],
+  ] as const)('and %s is cut and counted', async (_how, bytes, wanted) => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    const link = await a.dial(b.at, b.peer, AbortSignal.timeout(5000))
+    link.socket.write(bytes)
+    await once(link.socket.resume(), 'end')
+    expect(b.refusals.snapshot()).toEqual({ [wanted]: 1 })
+    link.destroy()
+    await until(() => b.listener.counts.open === 0)
+  })
+})
