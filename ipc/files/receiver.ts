@@ -79,6 +79,7 @@ class Receiving {
   readonly #shown = new Recent<true>(MAX_REMEMBERED)
   readonly #decisions = new Recent<boolean>(MAX_REMEMBERED)
   readonly #outcomes = new Recent<Outcome>(MAX_REMEMBERED)
+  #lastAnswer: Promise<boolean> = Promise.resolve(false)
   #onceOver = false
 
   constructor(client: TransferClient, options: ReceiveOptions, queue: EventQueue<ReceiveEvent>, signal: AbortSignal) {
@@ -168,13 +169,22 @@ class Receiving {
     if (this.#options.accept !== 'ask') return true
     const before = this.#decisions.get(offer.offer)
     if (before !== undefined) return before
-    const yes = (await this.#options.ask?.(offer)) ?? false
+    const yes = await this.#ask(offer)
     if (this.#signal.aborted) return false
     this.#decisions.set(offer.offer, yes)
     if (yes) return true
     await this.#client.call('files.refuse', { offer: offer.offer })
     await this.#queue.push({ kind: 'refused', offer: { ...offer, state: 'refused' } })
     return false
+  }
+
+  /** One question at a time. */
+  async #ask(offer: OfferView): Promise<boolean> {
+    const { ask } = this.#options
+    if (!ask) return false
+    const answer = this.#lastAnswer.then(() => !this.#signal.aborted && ask(offer))
+    this.#lastAnswer = answer.catch(() => false)
+    return await answer
   }
 
   async #receive(seen: OfferView, entry: { transfer: IncomingTransfer | undefined }): Promise<void> {

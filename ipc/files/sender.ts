@@ -55,6 +55,9 @@ export type SendEvent =
   | {
       readonly kind: 'done'
       readonly offer: string
+      /** Name of the offer, and the hash where it is one file. */
+      readonly file: string
+      readonly sha256?: string
       readonly files: number
       readonly bytes: number
       readonly elapsed: Milliseconds
@@ -105,6 +108,7 @@ class Sending {
   readonly #begun = new Map<number, Milliseconds>()
   readonly #reported = new Set<number>()
   #served = 0
+  #lastHash = ''
 
   constructor(
     client: TransferClient,
@@ -145,6 +149,8 @@ class Sending {
     await this.#queue.push({
       kind: 'done',
       offer: this.#id,
+      file: offered.name,
+      ...(this.#files.length === 1 && { sha256: this.#lastHash }),
       files: this.#files.length,
       bytes: totalBytes(this.#collection.entries),
       elapsed: performance.now() - began,
@@ -254,12 +260,13 @@ class Sending {
     }
     if (this.#reported.has(index)) return
     this.#reported.add(index)
+    this.#lastHash = hash.toString('hex')
     await this.#queue.push({
       kind: 'file',
       offer: this.#id,
       file: entry.path,
       bytes: entry.size,
-      sha256: hash.toString('hex'),
+      sha256: this.#lastHash,
       elapsed: performance.now() - began,
     })
   }

@@ -88,7 +88,7 @@ describe('a transfer', () => {
     const file = { kind: 'file', file: 'tool.bin', bytes: content.length, sha256 }
     expect(sent).toContainEqual(expect.objectContaining(file))
     expect(received).toContainEqual(expect.objectContaining({ ...file, path: expect.stringContaining('tool.bin') }))
-    expect(sent.at(-1)).toMatchObject({ kind: 'done', files: 1, bytes: content.length })
+    expect(sent.at(-1)).toMatchObject({ kind: 'done', file: 'tool.bin', sha256, files: 1, bytes: content.length })
     expect(received.at(-1)).toMatchObject({ kind: 'done', files: 1, bytes: content.length })
   })
 
@@ -233,6 +233,55 @@ describe('a transfer', () => {
     const { received } = await transfer(write('big.bin', randomBytes(5_000_000)))
     const progress = received.find(({ kind }) => kind === 'progress')
     expect(progress).toMatchObject({ file: 'big.bin', index: 1, files: 1, total: 5_000_000 })
+  })
+})
+
+describe('a hostile sender', () => {
+  /** Serves whatever is asked for with these bytes. */
+  async function offerRaw(answer: (meta: string) => Buffer): Promise<void> {
+    const client = lan.a.client()
+    const { offer } = await client.call('files.offer', { peer: lan.b.id, name: 'x', files: 1, bytes: 1 })
+    for (;;) {
+      const { socket, meta } = await client.serveOffer(offer)
+      socket.end(answer(meta))
+    }
+  }
+
+  function manifest(...lines: string[]): Buffer {
+    const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(''))
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(bytes.length)
+    return Buffer.concat([length, bytes])
+  }
+
+  test.for([
+    ['a path that leads out of the folder', manifest('["../../x",1,1,0]'), 'peer.malformed'],
+    ['a list longer than it may be', Buffer.from([0xff, 0xff, 0xff, 0xff]), 'peer.oversized'],
+    ['bytes that are no list', manifest('hello'), 'peer.malformed'],
+    ['an answer that never is complete', Buffer.from([0, 0, 1, 0, 1]), 'peer.reset'],
+  ] as const)('with %s only fails its own offer', async ([, bytes, code]) => {
+    const offering = offerRaw(() => bytes).catch(() => {})
+    const received = await all(receive({ timing: { ...QUICK, patience: 100 } }))
+    await offering
+    expect(received.at(-1)).toMatchObject({ kind: 'failed', code })
+    expect(readdirSync(inbox)).toEqual([])
+  })
+
+  test('with an unknown answer only fails its own offer', async () => {
+    const list = manifest('["a.bin",10,1,0]')
+    const offering = offerRaw((meta) => (meta.includes('manifest') ? list : Buffer.alloc(64, 77))).catch(() => {})
+    const received = await all(receive())
+    await offering
+    expect(received.at(-1)).toMatchObject({ kind: 'failed', code: 'peer.malformed' })
+    expect(readdirSync(inbox)).toEqual([])
+  })
+
+  test('cannot fill a disk that has no room for what it lists', async () => {
+    const list = manifest(`["a.bin",${2 ** 52},1,0]`)
+    const offering = offerRaw(() => list).catch(() => {})
+    const received = await all(receive())
+    await offering
+    expect(received.at(-1)).toMatchObject({ kind: 'failed', code: 'local.file' })
   })
 })
 
