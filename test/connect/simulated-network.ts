@@ -8,7 +8,7 @@ import type { HostPort, Milliseconds, PeerId } from '../../daemon/types.ts'
 import { VirtualClock } from '../virtual-clock.ts'
 
 /** Numbers from a seed (mulberry32): the same seed, the same run. */
-export function randomFrom(seed: number): () => number {
+function randomFrom(seed: number): () => number {
   let state = seed
   return () => {
     state = (state + 0x6d2b79f5) | 0

@@ -1,13 +1,11 @@
-import { execFileSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import 'reflect-metadata'
+import { KeyObject, randomBytes, webcrypto } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect as connectTcp, createServer, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
+import { X509CertificateGenerator } from '@peculiar/x509'
 import { describe, expect, test } from 'vitest'
 import { tlsOptions } from '../../daemon/link/tls-options.ts'
 import { newKey, TlsHost, until } from './tls-host.ts'
@@ -149,11 +147,11 @@ describe('the port', () => {
 
   test('refuses a certificate that is no identity, or none at all', async () => {
     await using host = await TlsHost.listening()
-    const { certificate, peer } = await newKey()
+    const { certificate } = await newKey()
     const { cert: _cert, key: _key, ...without } = tlsOptions(certificate)
     await intrude(host, without)
-    await intrude(host, { ...without, sigalgs: undefined, ...openssl('rsa:2048') })
-    await intrude(host, { ...without, ...signedByAnother(peer) })
+    await intrude(host, { ...without, sigalgs: undefined, ...(await ecdsaCertificate()) })
+    await intrude(host, { ...without, ...(await signedByAnother()) })
     expect(host.refusals.snapshot()).toEqual({ 'peer.bad-certificate': 3 })
   })
 
@@ -228,64 +226,33 @@ describe('the port', () => {
 })
 
 /** A self-signed certificate with a key that is not Ed25519. */
-function openssl(algorithm: string): { cert: string; key: string } {
-  const folder = mkdtempSync(join(tmpdir(), 'partyline-link-'))
-  const [key, cert] = [join(folder, 'key'), join(folder, 'cert')]
-  try {
-    const request = ['req', '-x509', '-newkey', algorithm, '-nodes', '-keyout', key, '-out', cert, '-subj', '/CN=x']
-    execFileSync('openssl', request, { stdio: 'ignore' })
-    return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
+async function ecdsaCertificate(): Promise<{ cert: string; key: string }> {
+  const keys = await generate({ name: 'ECDSA', namedCurve: 'P-256' })
+  const signingAlgorithm = { name: 'ECDSA', hash: 'SHA-256' }
+  const certificate = await X509CertificateGenerator.createSelfSigned({ ...VALID, keys, signingAlgorithm }, provider)
+  return { cert: certificate.toString('pem'), key: pem(keys.privateKey) }
 }
 
 /** An Ed25519 certificate that another key has signed. */
-function signedByAnother(name: string): { cert: string; key: string } {
-  const folder = mkdtempSync(join(tmpdir(), 'partyline-link-'))
-  const file = (of: string): string => join(folder, of)
-  const run = (...args: string[]): void => void execFileSync('openssl', args, { stdio: 'ignore' })
-  try {
-    run(
-      'req',
-      '-x509',
-      '-newkey',
-      'ed25519',
-      '-nodes',
-      '-keyout',
-      file('ca.key'),
-      '-out',
-      file('ca'),
-      '-subj',
-      '/CN=ca',
-    )
-    run(
-      'req',
-      '-newkey',
-      'ed25519',
-      '-nodes',
-      '-keyout',
-      file('key'),
-      '-out',
-      file('csr'),
-      '-subj',
-      `/CN=${name.slice(0, 20)}`,
-    )
-    run(
-      'x509',
-      '-req',
-      '-in',
-      file('csr'),
-      '-CA',
-      file('ca'),
-      '-CAkey',
-      file('ca.key'),
-      '-CAcreateserial',
-      '-out',
-      file('cert'),
-    )
-    return { cert: readFileSync(file('cert'), 'utf8'), key: readFileSync(file('key'), 'utf8') }
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
+async function signedByAnother(): Promise<{ cert: string; key: string }> {
+  const [{ publicKey, privateKey }, authority] = await Promise.all([generate('Ed25519'), generate('Ed25519')])
+  const certificate = await X509CertificateGenerator.create(
+    { ...VALID, subject: 'CN=x', issuer: 'CN=ca', publicKey, signingKey: authority.privateKey },
+    provider,
+  )
+  return { cert: certificate.toString('pem'), key: pem(privateKey) }
 }
+
+const VALID = {
+  name: 'CN=x',
+  notBefore: new Date('2000-01-01T00:00:00Z'),
+  notAfter: new Date('9999-12-31T23:59:59Z'),
+  signingAlgorithm: 'Ed25519',
+}
+const provider = webcrypto as Parameters<typeof X509CertificateGenerator.create>[1]
+
+const generate = async (algorithm: 'Ed25519' | webcrypto.EcKeyGenParams): Promise<webcrypto.CryptoKeyPair> =>
+  (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair
+
+const pem = (key: webcrypto.CryptoKey): string =>
+  KeyObject.from(key).export({ type: 'pkcs8', format: 'pem' }).toString()
