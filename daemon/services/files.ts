@@ -7,6 +7,7 @@ import type { Logger } from '../logger.ts'
 import type { Refusals } from '../refusals.ts'
 import type { SessionStream } from '../session/session.ts'
 import type { Milliseconds, PeerId } from '../types.ts'
+import { OfferCourier } from './files-courier.ts'
 import {
   type AnnouncedOffer,
   cleanOfferName,
@@ -23,9 +24,6 @@ import { OfferRegistry } from './files-registry.ts'
 const CALLER_GRACE: Milliseconds = 30_000
 /** How long offers of a peer are kept that has no session with us. */
 const PEER_GRACE: Milliseconds = 600_000
-/** Pauses between attempts to tell a peer of the offers it has from us; a sighting of it cuts them short. */
-const FIRST_PAUSE: Milliseconds = 500
-const LONGEST_PAUSE: Milliseconds = 15_000
 
 /** What offers need of the messages between daemons. */
 export interface DaemonMessages {
@@ -52,13 +50,6 @@ interface FileServiceOptions {
   readonly isBlocked: (peer: PeerId) => boolean
 }
 
-/** A peer that has to be told of own offers. */
-interface Courier {
-  pause: Milliseconds
-  retry: Timer | undefined
-  busy: boolean
-}
-
 /**
  * The offers of files, in both directions, and the streams that carry them. It never opens a file: the apps read and write
  * them, so that no app can make a daemon that runs as another user read or write what the app itself may not.
@@ -67,11 +58,7 @@ export class FileService {
   readonly #options: FileServiceOptions
   readonly #offers: OfferRegistry
   readonly #connected = new Set<PeerId>()
-  /** Own offers the peer was told of in the session there is. */
-  readonly #announced = new Set<Offer>()
-  /** Own offers that were withdrawn while their peer could not be told. */
-  readonly #owed = new Set<Offer>()
-  readonly #couriers = new Map<PeerId, Courier>()
+  readonly #courier: OfferCourier
   readonly #holders = new Map<Offer, Set<Caller>>()
   readonly #takers = new Map<Offer, Caller>()
   readonly #answering = new Set<Offer>()
@@ -81,13 +68,20 @@ export class FileService {
   constructor(options: FileServiceOptions) {
     this.#options = options
     this.#offers = new OfferRegistry(options.clock)
+    this.#courier = new OfferCourier({
+      clock: options.clock,
+      logger: options.logger,
+      offers: this.#offers,
+      send: (peer, message) => this.#send(peer, message),
+      onTurnedDown: (offer) => this.#end(offer, 'refused'),
+    })
     options.messages.handle(FILES_CHANNEL, (peer, data) => this.#received(peer, data))
   }
 
   close(): void {
     this.#closed = true
     for (const timer of this.#timers.values()) timer.cancel()
-    for (const { retry } of this.#couriers.values()) retry?.cancel()
+    this.#courier.close()
   }
 
   /** The offers that stand, in both directions, and those that ended in the last ten minutes. */
@@ -114,7 +108,7 @@ export class FileService {
     this.#offers.add(offer)
     this.#hold(offer, caller)
     try {
-      await this.#announce(offer)
+      await this.#courier.announce(offer)
     } catch (error) {
       if (offer.stands) this.#offers.drop(offer)
       this.#release(offer)
@@ -128,8 +122,7 @@ export class FileService {
   async withdraw(id: string): Promise<void> {
     const offer = this.#offers.standing(id, 'out')
     this.#end(offer, 'withdrawn')
-    this.#owed.add(offer)
-    await this.#tellOwed(offer)
+    await this.#courier.recall(offer)
   }
 
   /** Waits until the receiver of an own offer asks for something. Throws `peer.no-offer` when the offer ends. */
@@ -201,27 +194,21 @@ export class FileService {
   sessionOpened(peer: PeerId): void {
     this.#connected.add(peer)
     this.#cancel(peer)
-    this.#dispatch(peer)
+    this.#courier.sessionOpened(peer)
   }
 
   /** The session with the peer ended. */
   sessionClosed(peer: PeerId): void {
     this.#connected.delete(peer)
-    for (const offer of this.#announced) if (offer.peer === peer) this.#announced.delete(offer)
     this.#forgetLater(peer)
-    this.#dispatchLater(peer)
+    this.#courier.sessionClosed(peer)
   }
 
   /** Discovery saw the peer: the moment to tell it again of offers it waits for. */
   peerSeen(peer: PeerId): void {
     if (this.#timers.has(peer) && !this.#connected.has(peer)) this.#forgetLater(peer)
-    const courier = this.#couriers.get(peer)
-    if (!courier?.retry) return
-    courier.pause = FIRST_PAUSE
-    this.#dispatch(peer)
+    this.#courier.peerSeen(peer)
   }
-
-  // Telling the receiver
 
   /** The same id again: after its app or this daemon lost the other. */
   #offerAgain(offer: Offer, peer: PeerId, caller: Caller): OfferView {
@@ -229,89 +216,6 @@ export class FileService {
       throw new PartylineError('usage.invalid-argument', `${offer.id} is the id of another offer`)
     if (offer.stands) this.#hold(offer, caller)
     return offer.view()
-  }
-
-  async #announce(offer: Offer): Promise<void> {
-    const { id, content, peer } = offer
-    this.#announced.add(offer)
-    try {
-      await this.#send(peer, { op: 'offer', offer: id, ...content })
-    } catch (error) {
-      this.#announced.delete(offer)
-      throw error
-    }
-    if (offer.state === 'withdrawn') throw new PartylineError('peer.no-offer', 'the offer was withdrawn')
-  }
-
-  /** Tells a peer of every own offer it was not told of, one after the other; tries again later where that fails. */
-  #dispatch(peer: PeerId): void {
-    const courier = this.#courierOf(peer)
-    courier.retry?.cancel()
-    courier.retry = undefined
-    if (courier.busy) return
-    courier.busy = true
-    this.#deliver(peer)
-      .then(
-        () => this.#dismiss(peer, courier),
-        (error) => {
-          this.#options.logger.debug('offers could not be announced', { peer, code: codeOf(error) })
-          courier.busy = false
-          this.#dispatchLater(peer)
-        },
-      )
-      .catch((error) => this.#options.logger.error('telling of offers failed', { error: String(error) }))
-  }
-
-  async #deliver(peer: PeerId): Promise<void> {
-    for (const offer of this.#owed) if (offer.peer === peer) await this.#tellOwed(offer)
-    for (let offer = this.#untold(peer); offer; offer = this.#untold(peer)) {
-      try {
-        await this.#announce(offer)
-      } catch (error) {
-        if (!isFinal(codeOf(error))) throw error
-        this.#end(offer, 'refused')
-      }
-    }
-  }
-
-  #untold(peer: PeerId): Offer | undefined {
-    return this.#offers
-      .all()
-      .find((offer) => offer.peer === peer && offer.direction === 'out' && !this.#announced.has(offer))
-  }
-
-  #courierOf(peer: PeerId): Courier {
-    const known = this.#couriers.get(peer)
-    if (known) return known
-    const courier: Courier = { pause: FIRST_PAUSE, retry: undefined, busy: false }
-    this.#couriers.set(peer, courier)
-    return courier
-  }
-
-  #dismiss(peer: PeerId, courier: Courier): void {
-    courier.busy = false
-    if (this.#untold(peer)) this.#dispatchLater(peer)
-    else this.#couriers.delete(peer)
-  }
-
-  #dispatchLater(peer: PeerId): void {
-    if (this.#closed || !this.#untold(peer)) return
-    const courier = this.#courierOf(peer)
-    if (courier.busy || courier.retry) return
-    courier.retry = this.#options.clock.after(courier.pause, () => this.#dispatch(peer))
-    courier.pause = Math.min(courier.pause * 2, LONGEST_PAUSE)
-  }
-
-  /** Tells that an own offer was withdrawn, now or in the next session; never throws. */
-  async #tellOwed(offer: Offer): Promise<void> {
-    try {
-      await this.#send(offer.peer, { op: 'withdraw', offer: offer.id })
-      this.#owed.delete(offer)
-    } catch (error) {
-      if (isFinal(codeOf(error))) this.#owed.delete(offer)
-      const remembered = new Set(this.#offers.ended())
-      for (const old of this.#owed) if (!remembered.has(old)) this.#owed.delete(old)
-    }
   }
 
   // Who holds an offer
@@ -334,7 +238,7 @@ export class FileService {
   #release(offer: Offer): void {
     this.#holders.delete(offer)
     this.#takers.delete(offer)
-    this.#announced.delete(offer)
+    this.#courier.forget(offer)
     this.#cancel(offer)
   }
 
@@ -463,9 +367,4 @@ function serviceOf(offer: Offer): string {
 
 function codeOf(error: unknown): ErrorCode {
   return toPartylineError(error).code
-}
-
-/** The peer's last word: asking again will not change it. */
-function isFinal(code: ErrorCode): boolean {
-  return code.startsWith('policy.') || code === 'peer.malformed' || code === 'peer.oversized'
 }

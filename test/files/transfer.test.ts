@@ -413,16 +413,20 @@ describe('a transfer that breaks', () => {
     const sending = all(
       sendFiles(lan.a.client(), { peer: lan.b.id, paths: [path], timing: QUICK, signal: stop.signal }),
     )
-    breakStreams(() => 1_500_000, 100)
+    breakStreams(() => 1_500_000, 1)
     const breaking = lan.onStream
+    let streams = 0
     lan.onStream = (socket, meta) => {
       breaking(socket, meta)
-      if (meta.includes('from')) setTimeout(() => abort.abort(), 30)
+      if (!meta.includes('from') || ++streams < 2) return
+      socket.destroy()
+      abort.abort()
     }
     await all(receive({ signal: abort.signal }))
     stop.abort()
     await sending
     const [part = ''] = readdirSync(inbox)
+    expect(part).toMatch(/partyline-part$/)
     const spoilt = readFileSync(join(inbox, part))
     spoilt[10] = (spoilt[10] ?? 0) ^ 0xff
     writeFileSync(join(inbox, part), spoilt)

@@ -29,6 +29,7 @@ let accepting: { service: string; give: (stream: SessionStream, meta: string) =>
 let opened: { peer: PeerId; service: string; meta: string }[]
 let files: FileService
 let apps = 0
+let attempts = 0
 
 function app(): Caller & { leave: () => void } {
   const connection = new AbortController()
@@ -57,6 +58,7 @@ beforeEach(() => {
     isBlocked: (peer) => blocked.has(peer),
     messages: {
       send: async (peer, _channel, data) => {
+        attempts++
         if (unreachable) throw new PartylineError(unreachable)
         sent.push({ peer, message: JSON.parse(Buffer.from(data).toString()) })
       },
@@ -167,9 +169,27 @@ describe('an own offer', () => {
     }
     expect(pauses).toEqual([500, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000])
     unreachable = undefined
+    clock.advance(1000)
     files.peerSeen(ANNA)
+    clock.advance(0)
     await settle()
     expect(said('offer')).toHaveLength(2)
+  })
+
+  test('is not retried more than twice a second, however often the peer is seen', async () => {
+    await files.offer(ANNA, { offer: ID, ...CONTENT }, app())
+    unreachable = 'network.unreachable'
+    files.sessionClosed(ANNA)
+    clock.advance(500)
+    await settle()
+    const before = attempts
+    for (let time = 0; time < 5000; time += 50) {
+      files.peerSeen(ANNA)
+      clock.advance(50)
+      await settle()
+    }
+    expect(attempts - before).toBeGreaterThan(5)
+    expect(attempts - before).toBeLessThanOrEqual(10)
   })
 
   test('follows what its receiver says, and nobody else', async () => {
