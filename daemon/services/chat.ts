@@ -9,9 +9,9 @@ import type { PeerId } from '../types.ts'
 import type { DaemonMessages } from './files.ts'
 
 /** The channel of chat lines; the daemon itself takes them, so that no app has to run for a line to arrive. */
-export const CHAT_CHANNEL = 'partyline.chat'
+const CHAT_CHANNEL = 'partyline.chat'
 /** Longest chat line, in bytes of UTF-8. */
-export const MAX_CHAT_TEXT = 4096
+const MAX_CHAT_TEXT = 4096
 /** Largest message that carries a line: JSON may write a character as six. */
 export const MAX_CHAT_MESSAGE = 8 * MAX_CHAT_TEXT
 /** Lines given to an app that does not say how many it wants. */

@@ -4,7 +4,7 @@ import { PartylineError } from '../errors.ts'
 /** The channel on which daemons tell each other of offers. */
 export const FILES_CHANNEL = 'partyline.files'
 /** Largest such message, in bytes of JSON. */
-export const MAX_FILES_MESSAGE = 4096
+const MAX_FILES_MESSAGE = 4096
 /** Longest name of an offer, in UTF-16 units, as `files.offer` takes it. */
 const MAX_OFFER_NAME = 255
 

@@ -34,7 +34,7 @@ export interface DaemonMessages {
 }
 
 /** What offers need of the streams between hosts. */
-export interface OfferStreams {
+interface OfferStreams {
   open(peer: PeerId, service: string, meta: string): Promise<SessionStream>
   /** Waits for a stream to `service`; streams that `FileService.admits` turns down do not come here. */
   accept(service: string, signal: AbortSignal): Promise<{ stream: SessionStream; meta: string }>

@@ -3,8 +3,9 @@ import { lstat } from 'node:fs/promises'
 import { type ErrorCode, PartylineError } from '../../daemon/errors.ts'
 import type { Milliseconds } from '../../daemon/types.ts'
 import type { OfferView } from '../methods.ts'
+import { type Batch, makeBatches, type Target } from './batches.ts'
 import { encodeRequest, type FetchRequest, HASH_LENGTH, SECTION } from './fetch-protocol.ts'
-import { asLocal, type InboxFolder, type Place } from './inbox-folder.ts'
+import { asLocal, type InboxFolder } from './inbox-folder.ts'
 import { decodeManifest, MAX_MANIFEST, type ManifestEntry, type ManifestFile } from './manifest.ts'
 import { PartFile } from './part-file.ts'
 import { type Progress, ProgressMeter } from './progress.ts'
@@ -13,9 +14,6 @@ import { abortable, Patience, type TransferClient, type TransferTiming, type Wak
 
 /** Streams of one transfer at a time. */
 const STREAMS = 4
-/** Most files, and about how many bytes, asked for in one stream: small enough to spread over the streams. */
-const BATCH_FILES = 256
-const BATCH_BYTES = 16 * 1024 * 1024
 /** Files looked for on disk at a time. */
 const LOOKING = 8
 /** How long a sender that has gone is told that everything arrived. */
@@ -65,23 +63,6 @@ interface TransferOptions {
   readonly emit: (event: TransferEvent) => Promise<void>
   /** For events that may be left out. */
   readonly hint: (event: TransferEvent) => void
-}
-
-/** A file to receive. */
-interface Target {
-  readonly index: number
-  readonly entry: ManifestFile
-  readonly place: Place
-  part: PartFile | undefined
-  mismatched: boolean
-  began: Milliseconds | undefined
-}
-
-/** Files asked for in one stream, with consecutive numbers. */
-interface Batch {
-  readonly targets: readonly Target[]
-  /** Only their hashes: files of the same size and time are here. */
-  readonly verify: boolean
 }
 
 /** Brings the files of one accepted offer into a folder, whatever breaks on the way. */
@@ -384,27 +365,6 @@ async function readSection(reader: StreamReader): Promise<'follows' | 'changed'>
     if (section === SECTION.changed) return 'changed'
     if (section !== SECTION.busy) throw new PartylineError('peer.malformed', 'the sender answers in an unknown way')
   }
-}
-
-/** Files begun before go alone, the others together with their neighbours. */
-function makeBatches(planned: readonly { target: Target; verify: boolean; begun: number }[]): Batch[] {
-  const batches: Batch[] = []
-  let open: { targets: Target[]; verify: boolean; bytes: number } | undefined
-  for (const { target, verify, begun } of planned) {
-    const fits =
-      open?.verify === verify &&
-      begun === 0 &&
-      open.targets.length < BATCH_FILES &&
-      (verify || open.bytes < BATCH_BYTES)
-    if (!open || !fits) {
-      open = { targets: [], verify, bytes: 0 }
-      batches.push(open)
-    }
-    open.targets.push(target)
-    open.bytes += target.entry.size
-    if (begun > 0) open = undefined
-  }
-  return batches
 }
 
 /** Like `Promise.all` over `map`, with a few at a time. */

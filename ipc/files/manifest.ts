@@ -24,7 +24,7 @@ export interface ManifestFile {
 }
 
 /** A folder of an offer, listed so that empty ones arrive too. */
-export interface ManifestFolder {
+interface ManifestFolder {
   readonly kind: 'folder'
   readonly path: string
 }

@@ -194,6 +194,37 @@ describe('a transfer', () => {
     expect(readdirSync(inbox)).toEqual([])
   })
 
+  test('asks about one offer at a time', async () => {
+    let asking = 0
+    let most = 0
+    const ask = async (): Promise<boolean> => {
+      most = Math.max(most, ++asking)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      asking--
+      return true
+    }
+    const stop = new AbortController()
+    const receiving = all(receive({ accept: 'ask', ask, once: false, signal: stop.signal }))
+    await Promise.all([send(write('a.txt', 'a')), send(write('b.txt', 'b')), send(write('c.txt', 'c'))])
+    stop.abort()
+    await receiving
+    expect(most).toBe(1)
+    expect(Object.keys(tree(inbox))).toEqual(['a.txt', 'b.txt', 'c.txt'])
+  })
+
+  test('of the same file offered twice at once brings it once or twice, whole each time', async () => {
+    const content = randomBytes(3_000_000)
+    const path = write('big.bin', content)
+    const stop = new AbortController()
+    const receiving = all(receive({ once: false, signal: stop.signal }))
+    await Promise.all([send(path), send(path)])
+    stop.abort()
+    await receiving
+    const names = readdirSync(inbox)
+    expect(names).toContain('big.bin')
+    for (const name of names) expect(readFileSync(join(inbox, name)).equals(content)).toBe(true)
+  })
+
   test('waits for trust when only trusted peers are accepted', async () => {
     const receiver = receive({ accept: 'trusted' })
     const sending = send(write('a.txt', 'a'))
