@@ -32,30 +32,31 @@ const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
 
 /** `3.4 MiB` */
 export function size(bytes: number): string {
-  const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10))
+  // What would be shown as 1024 of a unit is 1.0 of the next.
+  const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(1, bytes * (1 + 0.5 / 1024))) / 10))
   const value = bytes / 2 ** (10 * power)
   return `${power === 0 ? value : value.toFixed(value < 10 ? 1 : 0)} ${UNITS[power]}`
 }
 
 /** Bits per second as people say it: `940 Mbit/s`. */
 export function rate(bits: number): string {
-  if (bits >= 1e9) return `${(bits / 1e9).toFixed(1)} Gbit/s`
-  if (bits >= 1e6) return `${Math.round(bits / 1e6)} Mbit/s`
+  if (bits >= 999.5e6) return `${(bits / 1e9).toFixed(1)} Gbit/s`
+  if (bits >= 999.5e3) return `${Math.round(bits / 1e6)} Mbit/s`
   return `${Math.round(bits / 1e3)} kbit/s`
 }
 
 /** `350 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min` */
 export function duration(milliseconds: number): string {
-  if (milliseconds < 10) return `${milliseconds.toFixed(milliseconds < 1 ? 2 : 1)} ms`
-  if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`
-  const seconds = milliseconds / 1000
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`
+  if (milliseconds < 9.95) return `${milliseconds.toFixed(milliseconds < 0.995 ? 2 : 1)} ms`
+  if (milliseconds < 999.5) return `${Math.round(milliseconds)} ms`
+  if (milliseconds < 59_500) return `${(milliseconds / 1000).toFixed(milliseconds < 9950 ? 1 : 0)} s`
+  const seconds = Math.round(milliseconds / 1000)
   const minutes = Math.floor(seconds / 60)
-  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
 }
 
-/** `[######----]  60 %  1.2 GiB of 2.0 GiB  940 Mbit/s  7 s left` */
+/** `██████░░░░  60 %  1.2 GiB of 2.0 GiB  940 Mbit/s  7 s left` */
 export function progressBar(
   progress: { bytes: number; total: number; rate: number; remaining: number | null },
   width = 24,
@@ -67,9 +68,9 @@ export function progressBar(
   return `${bar} ${String(Math.floor(share * 100)).padStart(3)} %  ${size(progress.bytes)} of ${size(progress.total)}  ${rate(progress.rate)}${left}`
 }
 
-/** What was said by somebody else, fit for a terminal: no control or format characters. */
+/** What was said by somebody else, fit for one line of a terminal: no control or format characters, no line breaks. */
 export function printable(text: string): string {
-  return text.replace(/[^\P{C}\n\t]/gu, '�')
+  return text.replace(/[\n\r\t\u2028\u2029]+/g, ' ').replace(/\p{C}/gu, '�')
 }
 
 /** The petname, else the name, else the beginning of the id. */

@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline'
+import { PartylineError } from '../../daemon/errors.ts'
 import type { ChatLine } from '../../ipc/methods.ts'
 import { arg, type Command } from '../command.ts'
 import { peerName, printable } from '../format.ts'
@@ -28,6 +29,7 @@ export const chatCommand: Command = {
 
     const terminal = createInterface({ input: context.stdin, terminal: false })
     context.signal.addEventListener('abort', () => terminal.close())
+    let gone = false
     const reading = (async () => {
       for await (const event of events)
         if (
@@ -36,12 +38,15 @@ export const chatCommand: Command = {
           event.params.line.direction === 'in'
         )
           show(event.params.line)
+      gone = true
+      terminal.close()
     })()
     for await (const line of terminal) {
       if (line === '') break
       const sent = await client.call('chat.send', { peer: peer.id, text: line })
       if (!context.stdin.isTTY) show(sent)
     }
+    if (gone && !context.signal.aborted) throw new PartylineError('local.closed', 'the daemon has stopped')
     await events.return?.()
     await reading
   },

@@ -29,11 +29,12 @@ export const daemonCommand: Command = {
   example: 'partyline daemon --name den-pc',
   json: '',
   async run(context: Context, given) {
-    const { startDaemon } = await import('../../daemon/main.ts')
+    const port = parsePort(text(given, 'port'))
     const interfaces = given.options.interface
+    const { startDaemon } = await import('../../daemon/main.ts')
     const daemon = await startDaemon({
       home: context.home,
-      port: parsePort(text(given, 'port')),
+      port,
       name: text(given, 'name'),
       interfaces: Array.isArray(interfaces) ? interfaces : undefined,
       env: context.env,

@@ -1,3 +1,4 @@
+import { PartylineError } from '../../daemon/errors.ts'
 import { arg, type Command } from '../command.ts'
 import { printable } from '../format.ts'
 
@@ -32,5 +33,6 @@ export const messagesCommand: Command = {
       context.emit({ from, channel, ...content, reliable, at })
       context.say(`${from.slice(0, 12)}  ${isText ? printable(text) : `${data.length} bytes`}`)
     }
+    if (!context.signal.aborted) throw new PartylineError('local.closed', 'the daemon has stopped')
   },
 }

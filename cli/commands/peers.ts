@@ -1,3 +1,4 @@
+import { PartylineError } from '../../daemon/errors.ts'
 import type { PeerView } from '../../ipc/methods.ts'
 import { arg, type Command, type Context } from '../command.ts'
 import { duration, type Paint, peerName, printable, table } from '../format.ts'
@@ -55,6 +56,7 @@ export const peersCommand: Command = {
       context.emit({ id: event.params.id, name: event.params.name, state: 'gone' })
       context.say(`${printable(event.params.name) || event.params.id.slice(0, 12)} is gone`)
     }
+    if (!context.signal.aborted) throw new PartylineError('local.closed', 'the daemon has stopped')
   },
 }
 

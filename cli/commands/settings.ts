@@ -1,5 +1,4 @@
 import { homedir } from 'node:os'
-import { SettingsStore } from '../../daemon/config/store.ts'
 import { PartylineError } from '../../daemon/errors.ts'
 import { preparePlaces, resolvePlaces } from '../../daemon/places.ts'
 import type { SettingView } from '../../ipc/methods.ts'
@@ -31,6 +30,7 @@ async function withSettings<T>(context: Context, use: (settings: Settings) => Pr
 async function fileSettings({ home, env }: Context): Promise<Settings> {
   const places = resolvePlaces({ home, env, platform: process.platform, userHome: homedir() })
   await preparePlaces(places)
+  const { SettingsStore } = await import('../../daemon/config/store.ts')
   const store = SettingsStore.open(places.config)
   return {
     list: async () => store.list(),

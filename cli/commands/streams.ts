@@ -1,4 +1,5 @@
 import { pipeline } from 'node:stream/promises'
+import { isErrorCode, PartylineError } from '../../daemon/errors.ts'
 import type { AppStream } from '../../ipc/index.ts'
 import { arg, type Command, type Context } from '../command.ts'
 
@@ -14,7 +15,8 @@ async function join({ stdin, stdout, signal }: Context, { socket, outcome }: App
   await up.catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE' && error.code !== 'EPIPE') throw error
   })
-  await outcome
+  const { clean, error } = await outcome
+  if (!clean) throw new PartylineError(isErrorCode(error) ? error : 'peer.reset')
 }
 
 export const listenCommand: Command = {
