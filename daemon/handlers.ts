@@ -188,7 +188,7 @@ function fileHandlers({ book, files }: HandlerParts): Group<'files'> {
   return {
     'files.offer': ({ peer, ...offer }, caller) => files.offer(book.resolve(peer), offer, caller),
     'files.list': () => files.list(),
-    'files.accept': ({ offer }) => files.accept(offer),
+    'files.accept': ({ offer }, caller) => files.accept(offer, caller),
     'files.refuse': async ({ offer }) => {
       await files.refuse(offer)
       return {}

@@ -343,7 +343,15 @@ class Daemon implements RunningDaemon {
     })
     const methods: DiscoveryMethod[] = [beacon]
     if (settings.get('discovery.mdns'))
-      methods.push(new MdnsDiscovery({ clock, logger: part('mdns'), refusals, prober: beacon }))
+      methods.push(
+        new MdnsDiscovery({
+          clock,
+          logger: part('mdns'),
+          refusals,
+          prober: beacon,
+          hears: (peer) => beacon.hears(peer),
+        }),
+      )
     methods.push(
       new HintDiscovery({
         clock,
