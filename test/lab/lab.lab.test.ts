@@ -1,35 +1,224 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { Lab, labMissing } from './lab.ts'
 
 const missing = labMissing()
+const missingAvahi = labMissing(['avahi-daemon', 'dbus-daemon', 'avahi-publish', 'avahi-browse'])
+const skipped = (why: string | undefined): string => (why ? ` (skipped: ${why})` : '')
+
 const reaches = async (lab: Lab, from: string, address: string): Promise<boolean> =>
   (await lab.exec(from, ['ping', '-c1', '-W1', address])).code === 0
+const namespaces = (): string => execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
+/** Whether a process runs; one that nobody has reaped yet does not. */
+const runs = (pid: string): boolean => {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+/** The addresses a host has on a device, without the prefix. */
+const addresses = async (lab: Lab, host: string, device = 'eth0'): Promise<readonly string[]> => {
+  const { stdout } = await lab.exec(host, ['ip', '-o', 'addr', 'show', 'dev', device])
+  return [...stdout.matchAll(/inet6? (\S+)\//g)].map(([, address]) => address ?? '')
+}
 
-describe.skipIf(missing)(`the lab${missing ? ` (skipped: ${missing})` : ''}`, () => {
+describe.skipIf(missing).concurrent(`the lab${skipped(missing)}`, () => {
   test('has hosts that reach each other and no way out', async () => {
     await using lab = await Lab.up('lan', { n: 2 })
     expect(await reaches(lab, 'h1', '192.168.50.2')).toBe(true)
     expect(await reaches(lab, 'h1', 'fd00:50::2')).toBe(true)
     expect((await lab.exec('h1', ['ip', 'route', 'show', 'default'])).stdout).toBe('')
+    expect((await lab.exec('h1', ['ip', '-6', 'route', 'show', 'default'])).stdout).toBe('')
     expect((await lab.exec('h1', ['cat', '/etc/resolv.conf'])).stdout).toBe('')
+    expect((await lab.exec('h1', ['hostname'])).stdout.trim()).toBe('h1')
   })
 
-  test('has cables to pull, and filters', async () => {
+  test('has cables to pull at either end', async () => {
     await using lab = await Lab.up('lan', { n: 2 })
-    await lab.link('h2', 'down')
-    expect(await reaches(lab, 'h1', '192.168.50.2')).toBe(false)
-    await lab.link('h2', 'up')
+    for (const [node, device] of [
+      ['h2', 'eth0'],
+      ['lan', 'h2'],
+    ] as const) {
+      await lab.link(node, 'down', device)
+      expect(await reaches(lab, 'h1', '192.168.50.2')).toBe(false)
+      await lab.link(node, 'up', device)
+      await expect.poll(() => reaches(lab, 'h1', '192.168.50.2'), { timeout: 10_000 }).toBe(true)
+    }
+  })
+
+  test('filters what a rule names and nothing else, sets included', async () => {
+    await using lab = await Lab.up('lan', { n: 2 })
+    const bridge = (rule: string): string =>
+      `table bridge t { chain c { type filter hook forward priority 0; ${rule}; } }`
+    await lab.nft('lan', bridge('udp dport { 5353, 47800 } drop'))
     expect(await reaches(lab, 'h1', '192.168.50.2')).toBe(true)
-    await lab.nft('lan', 'table bridge t { chain c { type filter hook forward priority 0; ip protocol icmp drop; } }')
+    await lab.nft('lan', bridge('ip protocol icmp drop'))
     expect(await reaches(lab, 'h1', '192.168.50.2')).toBe(false)
+    expect(await reaches(lab, 'h1', 'fd00:50::2')).toBe(true)
+    await lab.nft('h1', 'table inet t { chain c { type filter hook output priority 0; meta l4proto icmpv6 drop; } }')
+    expect(await reaches(lab, 'h1', 'fd00:50::2')).toBe(false)
+  })
+
+  test('refuses rules that are none', async () => {
+    await using lab = await Lab.up('lan', { n: 1 })
+    await expect(lab.nft('lan', 'nonsense')).rejects.toThrow('nft on lan')
+  })
+
+  test('has one address family where one is asked for, and link-local addresses only without DHCP', async () => {
+    await using four = await Lab.up('lan', { n: 1, ip: '4' })
+    expect(await addresses(four, 'h1')).toEqual(['192.168.50.1'])
+    await using six = await Lab.up('lan', { n: 1, ip: '6' })
+    expect(await addresses(six, 'h1')).toEqual(['fd00:50::1', expect.stringMatching(/^fe80::/)])
+    await using zeroconf = await Lab.up('lan', { n: 1, zeroconf: true })
+    expect(await addresses(zeroconf, 'h1')).toEqual(['169.254.50.1', expect.stringMatching(/^fe80::/)])
+  })
+
+  test('has hosts with two interfaces', async () => {
+    await using lab = await Lab.up('lan-multi')
+    expect(await addresses(lab, 'h1', 'eth1')).toContain('192.168.51.1')
+    expect(await reaches(lab, 'h1', '192.168.50.3')).toBe(true)
+    expect(await reaches(lab, 'h1', '192.168.51.4')).toBe(true)
+    expect(await reaches(lab, 'h3', '192.168.51.4')).toBe(false)
+  })
+
+  test('has switches that drop multicast, and hosts that are kept apart', async () => {
+    await using plain = await Lab.up('lan', { n: 2 })
+    await using deaf = await Lab.up('lan', { n: 2, nomcast: true })
+    expect(await hearsMulticast(plain)).toBe(true)
+    expect(await hearsMulticast(deaf)).toBe(false)
+    expect(await reaches(deaf, 'h1', '192.168.50.2')).toBe(true)
+    await using isolated = await Lab.up('isolated', { n: 2 })
+    expect(await reaches(isolated, 'h1', '192.168.50.254')).toBe(true)
+    expect(await reaches(isolated, 'h1', '192.168.50.2')).toBe(false)
+  })
+
+  test('has slow links that change while they run', async () => {
+    await using lab = await Lab.up('lan', { n: 2, wire: ['h2:delay=100'] })
+    const roundTrip = async (): Promise<number> =>
+      Number(/time=([\d.]+)/.exec((await lab.exec('h1', ['ping', '-c1', '192.168.50.2'])).stdout)?.[1])
+    expect(await roundTrip()).toBeGreaterThan(190)
+    await lab.wire('h2', { delay: 0, loss: 100 })
+    expect(await reaches(lab, 'h1', '192.168.50.2')).toBe(false)
+  })
+
+  test('has room for many hosts', async () => {
+    await using lab = await Lab.up('lan', { n: 24 })
+    expect(await reaches(lab, 'h1', '192.168.50.24')).toBe(true)
+    expect(await reaches(lab, 'h24', 'fd00:50::1')).toBe(true)
+  })
+
+  test('gives a program its input, tells how it ended, and ends it when time is up', async () => {
+    await using lab = await Lab.up('lan', { n: 1 })
+    expect(await lab.exec('h1', ['cat'], { input: 'to be read' })).toMatchObject({ code: 0, stdout: 'to be read' })
+    expect(await lab.exec('h1', ['sh', '-c', 'echo no >&2; exit 7'])).toMatchObject({ code: 7, stderr: 'no\n' })
+    expect(await lab.exec('h1', ['true'], { input: 'x'.repeat(1_000_000) })).toMatchObject({ code: 0 })
+    expect(await lab.exec('h1', ['sleep', '1000'], { timeout: 200 })).toMatchObject({ code: null })
+  })
+
+  test('signals go to the program itself', async () => {
+    await using lab = await Lab.up('lan', { n: 1 })
+    const child = lab.spawn('h1', ['sleep', '1000'])
+    await expect.poll(() => readFileSync(`/proc/${child.pid}/comm`, 'utf8')).toBe('sleep\n')
+    child.kill('SIGTERM')
+    expect(await once(child, 'exit')).toEqual([null, 'SIGTERM'])
   })
 
   test('leaves nothing behind, programs that still run included', async () => {
-    const lab = await Lab.up('lan', { n: 2 })
+    const lab = await Lab.up('lan', { n: 2, wire: ['h2:delay=1'] })
     const sleeper = lab.spawn('h1', ['sleep', '1000'])
+    const { stdout } = await lab.exec('h2', ['sh', '-c', 'sleep 1000 >/dev/null 2>&1 & echo $!'])
+    await lab.down()
     await lab.down()
     expect(sleeper.signalCode).toBe('SIGKILL')
-    expect(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })).not.toContain('-h1 ')
+    expect(runs(stdout.trim())).toBe(false)
+    expect(namespaces()).not.toContain(basename(lab.folder))
+    expect(existsSync(lab.folder)).toBe(false)
+  })
+
+  test('goes down when the process that has it is killed', async () => {
+    const program = `
+      const { Lab } = await import(${JSON.stringify(new URL('./lab.ts', import.meta.url).href)})
+      const lab = await Lab.up('lan', { n: 2 })
+      lab.spawn('h1', ['sleep', '1000'])
+      console.log(lab.folder)
+      setInterval(() => {}, 1000)`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const [line] = (await once(child.stdout, 'data')) as [Buffer]
+    const folder = line.toString().trim()
+    expect(namespaces()).toContain(basename(folder))
+    child.kill('SIGKILL')
+    await expect.poll(namespaces, { timeout: 10_000 }).not.toContain(basename(folder))
+    await expect.poll(() => existsSync(folder), { timeout: 10_000 }).toBe(false)
+  })
+
+  test('tells what is wrong with a lab that cannot be built', async () => {
+    await expect(Lab.up('lan', { wire: ['h1:delay=nonsense'] })).rejects.toThrow('nonsense')
   })
 })
+
+describe.skipIf(missing).concurrent(`the NATs of the lab${skipped(missing)}`, () => {
+  test.each([
+    ['eim', { mapping: 'EIM', filtering: 'APDF', keeps_port: true }],
+    ['arc', { mapping: 'EIM', filtering: 'ADF', keeps_port: true }],
+    ['cone', { mapping: 'EIM', filtering: 'EIF', hairpin: true }],
+    ['sym', { mapping: 'APDM', filtering: 'APDF', keeps_port: false }],
+    ['udpblock', { udp: 'blocked' }],
+  ])('%s behaves as its name says', async (kind, expected) => {
+    await using lab = await Lab.up('nat-pair', { a: kind })
+    expect(await probeNat(lab)).toMatchObject(expected)
+  })
+
+  test('a home behind a carrier has two of them', async () => {
+    await using lab = await Lab.up('cgnat', { a: 'cone', cgn: 'sym' })
+    expect(await probeNat(lab)).toMatchObject({ mapping: 'APDM', filtering: 'APDF' })
+  })
+})
+
+describe.skipIf(missingAvahi)(`avahi in the lab${skipped(missingAvahi)}`, () => {
+  test('each host has one of its own, and they see each other', async () => {
+    await using lab = await Lab.up('lan', { n: 2 })
+    for (const host of ['h1', 'h2']) await lab.svc(host, 'avahi')
+    lab.spawn('h1', ['avahi-publish', '-s', 'from the lab', '_partyline._tcp', '4711'])
+    await expect
+      .poll(async () => (await lab.exec('h2', ['avahi-browse', '-prt', '_partyline._tcp'])).stdout, { timeout: 15_000 })
+      .toContain('192.168.50.1;4711')
+  })
+})
+
+const GROUP = '239.9.9.9'
+
+/** Whether h2 hears what h1 says to a group. */
+async function hearsMulticast(lab: Lab): Promise<boolean> {
+  const socket = `const s = require('node:dgram').createSocket('udp4')`
+  const ear = lab.spawn('h2', [
+    process.execPath,
+    '-e',
+    `${socket}.on('message', () => process.exit(0)).bind(9999, () => {
+       s.addMembership('${GROUP}', '192.168.50.2'); console.log('listening') })`,
+  ])
+  if (ear.stdout) await once(ear.stdout, 'data')
+  const heard = once(ear, 'exit').then(() => true)
+  await lab.exec('h1', [
+    process.execPath,
+    '-e',
+    `${socket}.bind(0, () => { s.setMulticastInterface('192.168.50.1'); s.send('x', 9999, '${GROUP}', () => s.close()) })`,
+  ])
+  return Promise.race([heard, sleep(500, false)])
+}
+
+/** What the host a1 finds out about the NATs in front of it. */
+async function probeNat(lab: Lab): Promise<unknown> {
+  const probe = new URL('./natprobe.py', import.meta.url).pathname
+  const ends = ['10.99.0.10', '10.99.0.11']
+  lab.spawn('srv', [probe, 'server', ...ends])
+  await expect.poll(async () => (await lab.exec('srv', ['ss', '-Hlun'])).stdout).toContain('10.99.0.11:7001')
+  const { stdout } = await lab.exec('a1', [probe, 'client', ...ends])
+  return JSON.parse(stdout)
+}

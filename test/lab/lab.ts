@@ -1,24 +1,25 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
 const LAB = new URL('./lab', import.meta.url).pathname
+/** Where Debian keeps the programs of the lab, for shells whose path lacks it. */
+const PATH = `${process.env.PATH}:/usr/sbin:/sbin`
 const CLI = new URL('../../cli/main.ts', import.meta.url).pathname
 
 /** A sentence that says what the lab lacks on this machine, or undefined when it can run. */
 export function labMissing(programs: readonly string[] = []): string | undefined {
   if (process.platform !== 'linux') return 'network namespaces need Linux'
   if (process.getuid?.() !== 0) return 'network namespaces need root'
-  const missing = ['ip', 'nft', 'python3', 'unshare', ...programs].filter((program) => !isInstalled(program))
+  const missing = ['ip', 'nft', '/usr/bin/python3', 'unshare', ...programs].filter((program) => !isInstalled(program))
   if (missing.length > 0) return `${missing.join(', ')} not installed`
   try {
     const probe = `labprobe-${process.pid}`
-    execFileSync('ip', ['netns', 'add', probe], { stdio: 'ignore' })
-    execFileSync('ip', ['netns', 'del', probe], { stdio: 'ignore' })
+    execFileSync('ip', ['netns', 'add', probe], { stdio: 'ignore', env: { PATH } })
+    execFileSync('ip', ['netns', 'del', probe], { stdio: 'ignore', env: { PATH } })
   } catch {
     return 'this machine does not permit network namespaces'
   }
@@ -27,18 +28,18 @@ export function labMissing(programs: readonly string[] = []): string | undefined
 
 function isInstalled(program: string): boolean {
   try {
-    execFileSync('sh', ['-c', `command -v ${program}`], {
-      stdio: 'ignore',
-      env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
-    })
+    execFileSync('sh', ['-c', 'command -v "$0"', program], { stdio: 'ignore', env: { PATH } })
     return true
   } catch {
     return false
   }
 }
 
+/** See README.md. */
+type Topology = 'lan' | 'lan-multi' | 'isolated' | 'lossy' | 'nat-pair' | 'upnp' | 'cgnat'
+
 export interface LabOptions {
-  /** Hosts of a `lan`. */
+  /** Hosts of a `lan`, 3 unless told. */
   readonly n?: number
   readonly ip?: '4' | '6' | '46'
   /** The switch drops multicast. */
@@ -47,6 +48,12 @@ export interface LabOptions {
   readonly zeroconf?: boolean
   /** Slow links: `h2:delay=40,loss=5`. */
   readonly wire?: readonly string[]
+  /** Kinds of NAT of home a, home b and the carrier: `eim`, `sym`, … */
+  readonly a?: string
+  readonly b?: string
+  readonly cgn?: string
+  /** Both homes use the same private addresses. */
+  readonly samePrefix?: boolean
 }
 
 /** What a command gave back. */
@@ -56,37 +63,40 @@ interface Ended {
   readonly stderr: string
 }
 
-/** Labs of this process that are up, so that none is left behind however it ends. */
-const standing = new Set<Lab>()
-process.once('exit', () => {
-  for (const lab of standing) lab.downNow()
-})
+/** A brace that closes a table or a chain, where nft insists on a new line; not one of a set within a rule. */
+const END_OF_BLOCK = /\}(?=\s*(\}|table\b|chain\b|set\b|map\b|$))/g
 
 /** A small network of its own. */
 export class Lab implements AsyncDisposable {
   readonly #env: NodeJS.ProcessEnv
   readonly #children = new Set<ChildProcess>()
-  readonly folder = mkdtempSync(join(tmpdir(), 'lab-'))
+  /** Holds the lab for as long as this process lives, and takes it down however that one ends. */
+  readonly #holder: ChildProcess
+  #gone: Promise<void> | undefined
+  /** For files of a test; goes with the lab. */
+  readonly folder: string
 
-  private constructor() {
-    this.#env = { ...process.env, LAB: `t${randomBytes(4).toString('hex')}`, LAB_HOME: join(this.folder, 'net') }
+  private constructor(env: NodeJS.ProcessEnv, folder: string, holder: ChildProcess) {
+    this.#env = env
+    this.folder = folder
+    this.#holder = holder
   }
 
-  static async up(
-    topology: 'lan' | 'lan-multi' | 'isolated',
-    { n, ip, nomcast, zeroconf, wire = [] }: LabOptions = {},
-  ): Promise<Lab> {
-    const lab = new Lab()
-    standing.add(lab)
-    const options = [
-      ...(n === undefined ? [] : ['-n', String(n)]),
-      ...(ip === undefined ? [] : ['--ip', ip]),
-      ...(nomcast ? ['--nomcast'] : []),
-      ...(zeroconf ? ['--zeroconf'] : []),
-      ...wire.flatMap((link) => ['--wire', link]),
-    ]
-    await lab.#run(['up', topology, ...options])
-    return lab
+  static async up(topology: Topology, options: LabOptions = {}): Promise<Lab> {
+    const name = `t${randomBytes(4).toString('hex')}`
+    const home = join(tmpdir(), 'netlab')
+    const env = { ...process.env, PATH, LAB: name, LAB_HOME: home }
+    // In a group of its own, so that Ctrl-C in a terminal does not end it along with the tests.
+    const holder = spawn(LAB, ['hold', topology, ...argumentsOf(options)], { env, detached: true })
+    let output = ''
+    for (const stream of [holder.stdout, holder.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text
+      })
+    await Promise.race([once(holder.stdout, 'data'), once(holder, 'close')])
+    if (!output.includes(' up in ')) throw new Error(`lab up ${topology}: ${output}`)
+    for (const handle of [holder, holder.stdin, holder.stdout, holder.stderr]) unreferenced(handle)
+    return new Lab(env, join(home, name), holder)
   }
 
   /** Starts a program on a host; killing the child kills the program itself. */
@@ -124,36 +134,56 @@ export class Lab implements AsyncDisposable {
 
   /** Loads packet filter rules on a node; a switch has tables of family `bridge`. */
   async nft(node: string, rules: string): Promise<void> {
-    const { code, stderr } = await this.exec(node, ['nft', '-f', '-'], { input: rules.replaceAll('}', '}\n') })
+    const { code, stderr } = await this.exec(node, ['nft', '-f', '-'], { input: rules.replaceAll(END_OF_BLOCK, '}\n') })
     if (code !== 0) throw new Error(`nft on ${node}: ${stderr}`)
   }
 
-  async down(): Promise<void> {
-    if (!standing.delete(this)) return
-    await Promise.all(
-      [...this.#children].map(async (child) => {
-        const gone = once(child, 'exit')
-        child.kill('SIGKILL')
-        await gone
-      }),
-    )
-    await this.#run(['down'])
-    rmSync(this.folder, { recursive: true, force: true })
+  /** Ends what runs in the lab and removes it. Safe to call twice. */
+  down(): Promise<void> {
+    this.#gone ??= this.#end()
+    return this.#gone
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.down()
   }
 
-  /** The same at once, for a process that is about to end. */
-  downNow(): void {
-    execFileSync(LAB, ['down'], { env: this.#env, stdio: 'ignore' })
+  async #end(): Promise<void> {
+    await Promise.all([...this.#children].map((child) => ended(child, 'SIGKILL')))
+    this.#holder.ref()
+    this.#holder.stdin?.end()
+    await ended(this.#holder)
+    if (this.#holder.exitCode !== 0) await this.#run(['down'])
   }
 
   async #run(args: readonly string[]): Promise<void> {
     const { code, stdout, stderr } = await finish(spawn(LAB, args, { env: this.#env }))
     if (code !== 0) throw new Error(`lab ${args.join(' ')}: ${stdout}${stderr}`)
   }
+}
+
+function argumentsOf({ n, wire = [], nomcast, zeroconf, samePrefix, ...named }: LabOptions): readonly string[] {
+  return [
+    ...(n === undefined ? [] : ['-n', String(n)]),
+    ...(nomcast ? ['--nomcast'] : []),
+    ...(zeroconf ? ['--zeroconf'] : []),
+    ...(samePrefix ? ['--same-prefix'] : []),
+    ...wire.flatMap((link) => ['--wire', link]),
+    ...Object.entries(named).flatMap(([name, value]) => [`--${name}`, value]),
+  ]
+}
+
+/** Lets this process end although the child, or a pipe to it, is there. */
+function unreferenced(handle: object): void {
+  if ('unref' in handle && typeof handle.unref === 'function') handle.unref()
+}
+
+/** Sends a signal, if there is one, and resolves when the child has ended. */
+async function ended(child: ChildProcess, signal?: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = once(child, 'exit')
+  if (signal) child.kill(signal)
+  await gone
 }
 
 async function finish(
@@ -167,7 +197,8 @@ async function finish(
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     output.stderr += text
   })
-  child.stdin?.end(input)
+  // A program may end without reading what it is given.
+  child.stdin?.on('error', () => {}).end(input)
   const patience = setTimeout(() => child.kill('SIGKILL'), timeout)
   const [code] = (await once(child, 'close')) as [number | null]
   clearTimeout(patience)
@@ -178,9 +209,15 @@ async function finish(
 export interface LabDaemon {
   readonly id: string
   readonly port: number
+  /** Path of the socket for apps. */
+  readonly socket: string
   readonly home: string
+  /** The daemon's own process. */
+  readonly child: ChildProcess
   /** What it logged so far, for failures. */
   log(): string
+  /** Runs a `partyline` command of this daemon's home to its end. */
+  cli(args: readonly string[], options?: { input?: string; timeout?: number }): Promise<Ended>
   /** SIGTERM, and its end. */
   stop(): Promise<void>
   /** SIGKILL, and its end. */
@@ -197,28 +234,29 @@ export async function startDaemon(
 ): Promise<LabDaemon> {
   const home = options.home ?? join(lab.folder, `${host}-${homes++}`)
   const child = lab.cli(host, ['daemon', '--home', home, ...(options.args ?? [])])
+  const { stdout, stderr } = child
+  if (!stdout || !stderr) throw new Error('the daemon has no output')
   let log = ''
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+  stderr.setEncoding('utf8').on('data', (text: string) => {
     log = (log + text).slice(-100_000)
   })
-  const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    const gone = once(child, 'exit')
-    child.kill(signal)
-    await gone
+  const closed = once(child, 'close')
+  for await (const line of createInterface(stdout)) {
+    const [, id, port, socket] = /^partyline ready id=(\w+) port=(\d+) socket=(.+)$/.exec(line) ?? []
+    if (!id || !socket) continue
+    stdout.resume()
+    return {
+      id,
+      port: Number(port),
+      socket,
+      home,
+      child,
+      log: () => log,
+      cli: (args, how) => finish(lab.cli(host, [...args, '--home', home]), how),
+      stop: () => ended(child, 'SIGTERM'),
+      kill: () => ended(child, 'SIGKILL'),
+    }
   }
-  if (!child.stdout) throw new Error('the daemon has no output')
-  for await (const line of createInterface(child.stdout)) {
-    const ready = /^partyline ready id=(\w+) port=(\d+) /.exec(line)
-    if (ready)
-      return {
-        id: ready[1] ?? '',
-        port: Number(ready[2]),
-        home,
-        log: () => log,
-        stop: () => end('SIGTERM'),
-        kill: () => end('SIGKILL'),
-      }
-  }
+  await closed
   throw new Error(`the daemon on ${host} ended before it was ready: ${log}`)
 }
