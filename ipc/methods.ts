@@ -28,7 +28,7 @@ const empty = z.object({})
 
 /** Content of a message: text, bytes as base64, or (MessagePack only) bytes. */
 export const payload = z
-  .union([z.string(), z.object({ base64: z.base64() }), z.instanceof(Uint8Array)])
+  .union([z.string(), z.object({ base64: z.base64() }), z.instanceof(Uint8Array as new () => Uint8Array)])
   .describe('Text, {"base64": …}, or with MessagePack a bin.')
 
 const sighting = z.object({

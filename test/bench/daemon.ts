@@ -34,7 +34,7 @@ export class BenchDaemon {
   /** Resolves when this daemon has a sighting of that peer. */
   async sees(id: string): Promise<void> {
     await using client = await connect({ home: this.home, app: 'bench' })
-    const events = client.events(['peers'])
+    const events = await client.events(['peers'])
     const here = async (): Promise<boolean> => (await client.call('peers.list', {})).some((peer) => peer.id === id)
     if (await here()) return
     for await (const _ of events) if (await here()) return

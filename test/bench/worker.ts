@@ -107,8 +107,7 @@ function tune<S extends Duplex>(socket: S): S {
   return socket
 }
 
-const dialTls = (o: Options) =>
-  tune(tlsConnect({ host: o.host, port: o.port, rejectUnauthorized: false, allowHalfOpen: true }))
+const dialTls = (o: Options) => tune(tlsConnect({ host: o.host, port: o.port, rejectUnauthorized: false }))
 const join2 = (a: Duplex, b: Duplex): void => {
   a.pipe(b)
   b.pipe(a)

@@ -56,7 +56,9 @@ describe.skipIf(missing)(`bad input from the LAN${missing ? ` (skipped: ${missin
       expect((await lab.exec('h3', attack, { timeout: 30_000 })).code).toBe(0)
 
     const { refused } = await a.client.call('daemon.status', {})
-    expect(Object.keys(refused)).toEqual(expect.arrayContaining(['peer.wrong-protocol', 'peer.bad-certificate', 'peer.malformed']))
+    expect(Object.keys(refused)).toEqual(
+      expect.arrayContaining(['peer.wrong-protocol', 'peer.bad-certificate', 'peer.malformed']),
+    )
     expect((await a.client.call('sessions.ping', { peer: b.id })).rtt).toBeGreaterThan(0)
     expect((await a.client.call('peers.list', {})).map((peer) => peer.id)).toEqual([b.id])
   })

@@ -1,6 +1,6 @@
 import { type Client, connect } from '../../ipc/index.ts'
 import type { PeerView } from '../../ipc/methods.ts'
-import { type LabDaemon, type Lab, startDaemon } from '../lab/lab.ts'
+import { type Lab, type LabDaemon, startDaemon } from '../lab/lab.ts'
 
 /** A daemon in a lab host, with an app connected to its control socket. */
 export class Guest {
@@ -43,7 +43,7 @@ export class Guest {
 
   /** Resolves when the list satisfies `condition`; asks again on every change of a peer. */
   async until(condition: (peers: readonly PeerView[]) => boolean): Promise<readonly PeerView[]> {
-    const events = this.client.events(['peers'])
+    const events = await this.client.events(['peers'])
     try {
       for (let peers = await this.client.call('peers.list', {}); ; peers = await this.client.call('peers.list', {})) {
         if (condition(peers)) return peers
