@@ -48,7 +48,14 @@ export function parseHint(text: string): HostPort {
   const [, plain, port] = /^([^:]+)(?::(\d+))?$/.exec(text) ?? []
   const address = bracketed ?? plain ?? text
   const number = Number(after ?? port ?? DEFAULT_PORT)
-  if (isIP(address.split('%')[0] ?? '') === 0 || !Number.isInteger(number) || number < 1 || number > 65535)
+  const family = isIP(address.split('%')[0] ?? '')
+  if (
+    family === 0 ||
+    (bracketed !== undefined && family !== 6) ||
+    !Number.isInteger(number) ||
+    number < 1 ||
+    number > 65535
+  )
     throw new PartylineError('usage.invalid-setting', `discovery.hints: "${text}" is no IP, IP:PORT or [IPv6]:PORT`)
   return { address, port: number }
 }

@@ -106,7 +106,7 @@ export class BeaconAgent {
   }
 
   knows(peer: PeerId): boolean {
-    return [...this.#known.values()].some((known) => known.peer === peer)
+    return this.#entries.has(peer)
   }
 
   get deadline(): Milliseconds {

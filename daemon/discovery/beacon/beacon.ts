@@ -59,6 +59,7 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
   #events: DiscoveryEvents | undefined
   #agent: BeaconAgent | undefined
   #timer: Timer | undefined
+  #stopping: Promise<void> | undefined
 
   constructor(options: BeaconOptions) {
     this.#options = options
@@ -91,7 +92,14 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
     this.#tick()
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop().finally(() => {
+      this.#stopping = undefined
+    })
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
     const agent = this.#agent
     this.#agent = undefined
     this.#timer?.cancel()

@@ -1,0 +1,74 @@
+/**
+ * A discovery method in a process of its own, for the hosts of the lab: `worker.ts mdns|beacon PORT NAME`. Commands come as
+ * JSON lines on stdin, events go as JSON lines to stdout.
+ */
+import { generateKeyPairSync } from 'node:crypto'
+import { createInterface } from 'node:readline'
+import { systemClock } from '../../daemon/clock.ts'
+import { BeaconDiscovery } from '../../daemon/discovery/beacon/beacon.ts'
+import type { Announcement, DiscoveryEvents, DiscoveryMethod } from '../../daemon/discovery/discovery.ts'
+import { MdnsDiscovery } from '../../daemon/discovery/mdns/mdns.ts'
+import { identityOf } from '../../daemon/identity/key.ts'
+import { createLogger } from '../../daemon/logger.ts'
+import type { NetworkChange, NetworkInterface } from '../../daemon/network/network.ts'
+import { SystemNetwork } from '../../daemon/network/system-network.ts'
+import { Refusals } from '../../daemon/refusals.ts'
+
+/** What the test tells the worker. */
+export type Command =
+  | { readonly do: 'start'; readonly interfaces: readonly NetworkInterface[]; readonly announcement: Announcement }
+  | { readonly do: 'stop' }
+  | { readonly do: 'change'; readonly change: NetworkChange }
+  | { readonly do: 'rename'; readonly name: string }
+  | { readonly do: 'states' }
+
+const [kind, port, name = ''] = process.argv.slice(2)
+const tell = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
+const identity = identityOf(generateKeyPairSync('ed25519').privateKey)
+const refusals = new Refusals()
+const logger = createLogger('debug', ({ level, part, message, facts }) =>
+  console.error(level, part, message, JSON.stringify(facts)),
+)
+const common = { clock: systemClock, logger, refusals }
+const beacon = new BeaconDiscovery({ ...common, identity, broadcast: kind === 'beacon' })
+const method: DiscoveryMethod = kind === 'mdns' ? new MdnsDiscovery({ ...common, prober: beacon }) : beacon
+const network = new SystemNetwork({
+  ...common,
+  include: [],
+  exclude: [],
+  // No interface of the lab needs the slow system tools to be told apart.
+  readFacts: async () => [],
+})
+const events: DiscoveryEvents = {
+  seen: (sighting) => tell({ event: 'seen', sighting }),
+  gone: (peer, method, interfaceName, address) =>
+    tell({ event: 'gone', peer, method, interface: interfaceName, address }),
+}
+const deaf: DiscoveryEvents = { seen() {}, gone() {} }
+
+await network.start()
+network.onChange((change) => {
+  if (method !== beacon) beacon.networkChanged(change)
+  method.networkChanged(change)
+})
+tell({
+  event: 'hello',
+  announcement: { peer: identity.peer, name, port: Number(port) },
+  interfaces: network.interfaces().filter((one) => one.participating),
+})
+
+for await (const line of createInterface(process.stdin)) {
+  const command = JSON.parse(line) as Command
+  if (command.do === 'start') {
+    if (method !== beacon) await beacon.start(command.announcement, command.interfaces, deaf)
+    await method.start(command.announcement, command.interfaces, events)
+    tell({ event: 'started', states: method.states() })
+  } else if (command.do === 'stop') {
+    await method.stop()
+    await beacon.stop()
+    tell({ event: 'stopped' })
+  } else if (command.do === 'change') method.networkChanged(command.change)
+  else if (command.do === 'rename') method.renamed(command.name)
+  else tell({ event: 'states', states: method.states(), refused: refusals.snapshot() })
+}
+process.exit(0)
