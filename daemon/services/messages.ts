@@ -21,12 +21,16 @@ type InternalHandler = (peer: PeerId, data: Uint8Array) => void | Promise<void>
 
 /** Listeners of one channel, in all. */
 const MAX_LISTENERS = 256
+/** Bytes that may wait for one slow app, of all peers; of what is over, the sender is told `peer.busy`. */
+const MAX_UNDELIVERED = 16 * 1024 * 1024
 /** Unreliable messages that wait for one slow app; more are dropped. */
 const MAX_UNRELIABLE = 64
 
 interface Listener {
   readonly deliver: Deliver
   unreliable: number
+  /** Bytes that it was given and does not have yet. */
+  undelivered: number
 }
 
 /** Messages on channels, between apps here and apps at peers. */
@@ -60,7 +64,7 @@ export class MessageService {
     if (listeners.size >= MAX_LISTENERS)
       throw new PartylineError('local.limit', `${MAX_LISTENERS} apps listen to ${channel} already`)
     this.#listeners.set(channel, listeners)
-    const listener = { deliver, unreliable: 0 }
+    const listener = { deliver, unreliable: 0, undelivered: 0 }
     listeners.add(listener)
     return () => {
       listeners.delete(listener)
@@ -94,9 +98,11 @@ export class MessageService {
 
   /** Done when the slowest app has it; refused only when none of them took it. */
   #deliverReliably(message: IncomingMessage, delivered: DeliveredMessage, listeners: readonly Listener[]): void {
-    void Promise.allSettled(listeners.map(({ deliver }) => deliver(delivered))).then((results) => {
+    const free = listeners.filter(({ undelivered }) => undelivered + delivered.data.length <= MAX_UNDELIVERED)
+    const refusal: ErrorCode = free.length > 0 ? 'peer.no-listener' : 'peer.busy'
+    void Promise.allSettled(free.map((listener) => give(listener, delivered))).then((results) => {
       if (results.some(({ status }) => status === 'fulfilled')) message.accept()
-      else message.refuse('peer.no-listener' satisfies ErrorCode)
+      else message.refuse(refusal)
     })
   }
 
@@ -104,11 +110,20 @@ export class MessageService {
     for (const listener of listeners) {
       if (listener.unreliable >= MAX_UNRELIABLE) continue
       listener.unreliable++
-      listener
-        .deliver(delivered)
+      give(listener, delivered)
         .catch(() => {})
         .finally(() => listener.unreliable--)
     }
     message.accept()
+  }
+}
+
+/** Hands a message over, and keeps count of what is under way. */
+async function give(listener: Listener, message: DeliveredMessage): Promise<void> {
+  listener.undelivered += message.data.length
+  try {
+    await listener.deliver(message)
+  } finally {
+    listener.undelivered -= message.data.length
   }
 }

@@ -37,6 +37,8 @@ export class StreamService {
   readonly #options: StreamServiceOptions
   readonly #services = new Map<string, Service>()
   readonly #outcomes = new Map<string, Pick<SessionStream, 'outcome' | 'incoming'>>()
+  /** Streams that are over, oldest first: the outcomes of those that are not must be kept. */
+  readonly #ended: string[] = []
   #acceptors = 0
 
   constructor(options: StreamServiceOptions) {
@@ -51,9 +53,11 @@ export class StreamService {
 
   /** Waits for a stream to a service, until `signal` says to stop waiting. */
   accept(service: string, signal: AbortSignal): Promise<AcceptedStream> {
-    const entry = this.#serviceOf(service)
-    if (entry.acceptors.length >= MAX_ACCEPTORS || this.#acceptors >= MAX_ALL_ACCEPTORS)
+    const waiting = this.#services.get(service)?.acceptors.length ?? 0
+    if (waiting >= MAX_ACCEPTORS || this.#acceptors >= MAX_ALL_ACCEPTORS)
       return Promise.reject(new PartylineError('local.limit', 'too many apps are waiting for streams'))
+    if (signal.aborted) return Promise.reject(new PartylineError('local.closed'))
+    const entry = this.#serviceOf(service)
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         const index = entry.acceptors.indexOf(acceptor)
@@ -61,27 +65,30 @@ export class StreamService {
         entry.acceptors.splice(index, 1)
         this.#acceptors--
         entry.armed = this.#options.clock.now()
+        this.#tidy(service)
         signal.removeEventListener('abort', give)
       }
       const give = (): void => {
         leave()
-        this.#tidy(service)
         reject(new PartylineError('local.closed'))
       }
       const acceptor = {
         take: (incoming: IncomingStream): void => {
           leave()
-          incoming.accept().then((stream) => resolve({ stream: this.#watch(stream), meta: incoming.meta }), reject)
+          incoming.accept().then(
+            (stream) => resolve({ stream: this.#watch(stream), meta: incoming.meta }),
+            // Its opener gave up, or no link came about: the app waits for a stream, not for this one.
+            () => this.accept(service, signal).then(resolve, reject),
+          )
         },
       }
-      if (signal.aborted) return reject(new PartylineError('local.closed'))
       signal.addEventListener('abort', give)
       entry.acceptors.push(acceptor)
       this.#acceptors++
-      const waiting = entry.backlog.shift()
-      if (!waiting) return
-      waiting.timer.cancel()
-      acceptor.take(waiting.stream)
+      const next = entry.backlog.shift()
+      if (!next) return
+      next.timer.cancel()
+      acceptor.take(next.stream)
     })
   }
 
@@ -121,17 +128,17 @@ export class StreamService {
   #tidy(name: string): void {
     this.#options.clock.after(REARM, () => {
       const entry = this.#services.get(name)
-      if (entry && entry.acceptors.length === 0 && entry.backlog.length === 0) this.#services.delete(name)
+      if (!entry || entry.acceptors.length > 0 || entry.backlog.length > 0) return
+      if (this.#options.clock.now() - entry.armed >= REARM) this.#services.delete(name)
     })
   }
 
   #watch(stream: SessionStream): SessionStream {
     this.#outcomes.set(stream.id, { outcome: stream.outcome, incoming: stream.incoming })
-    const [oldest] = this.#outcomes.keys()
-    if (this.#outcomes.size > MAX_OUTCOMES && oldest !== undefined) this.#outcomes.delete(oldest)
     void stream.outcome.then((outcome) => {
+      const oldest = this.#ended.push(stream.id) > MAX_OUTCOMES ? this.#ended.shift() : undefined
+      if (oldest !== undefined) this.#outcomes.delete(oldest)
       this.#options.onClosed(stream, outcome)
-      this.#tidy(stream.service)
     })
     return stream
   }

@@ -28,6 +28,8 @@ const control = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('refuse'), stream: streamId, code }),
   /** The writer is done: so many bytes in all. */
   z.object({ kind: z.literal('fin'), stream: streamId, bytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER) }),
+  /** The reader has all of them. */
+  z.object({ kind: z.literal('got'), stream: streamId }),
   z.object({ kind: z.literal('reset'), stream: streamId, code }),
   z.object({ kind: z.literal('close'), code, message: z.string().max(256) }),
 ])
@@ -59,39 +61,69 @@ export interface Frame {
 
 /** Cuts a byte stream into frames, however it is chunked. */
 export class FrameReader {
-  #rest: Buffer = Buffer.alloc(0)
+  /** A frame of which only `#held` bytes came; it has room for its header or, once that is known, for all of it. */
+  #begun: Buffer = Buffer.alloc(0)
+  #held = 0
 
   /** Calls `take` for each whole frame. Throws `peer.oversized` or `peer.malformed`. */
   push(chunk: Buffer, take: (frame: Frame) => void): void {
-    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk
     let at = 0
-    while (bytes.length - at >= HEADER) {
-      const length = bytes.readUInt32BE(at + 4)
-      if (length > MAX_PAYLOAD) throw new PartylineError('peer.oversized', `a frame of ${length} bytes`)
-      if (bytes[at + 3] !== 0) throw new PartylineError('peer.malformed', 'a frame with an unknown header')
-      if (bytes.length - at < HEADER + length) break
-      const payload = bytes.subarray(at + HEADER, at + HEADER + length)
-      take({ type: bytes[at] ?? 0, flags: bytes[at + 1] ?? 0, lane: bytes[at + 2] ?? 0, payload })
-      at += HEADER + length
+    while (this.#held > 0) {
+      const copied = chunk.copy(this.#begun, this.#held, at)
+      this.#held += copied
+      at += copied
+      if (this.#held < this.#begun.length) return
+      const begun = this.#begun
+      const size = frameSize(begun, 0)
+      this.#held = 0
+      if (begun.length < size) this.#begin(begun)
+      else take(frameAt(begun, 0, size))
     }
-    this.#rest = at < bytes.length ? bytes.subarray(at) : Buffer.alloc(0)
+    while (chunk.length - at >= HEADER) {
+      const size = frameSize(chunk, at)
+      if (chunk.length - at < size) break
+      take(frameAt(chunk, at, size))
+      at += size
+    }
+    if (at < chunk.length) this.#begin(chunk.subarray(at))
   }
+
+  #begin(bytes: Buffer): void {
+    this.#begun = Buffer.allocUnsafe(bytes.length < HEADER ? HEADER : frameSize(bytes, 0))
+    this.#held = bytes.copy(this.#begun)
+  }
+}
+
+/** Size of the frame whose header is at `at`, header included. */
+function frameSize(bytes: Buffer, at: number): number {
+  const length = bytes.readUInt32BE(at + 4)
+  if (length > MAX_PAYLOAD) throw new PartylineError('peer.oversized', `a frame of ${length} bytes`)
+  if (bytes[at + 3] !== 0) throw new PartylineError('peer.malformed', 'a frame with an unknown header')
+  return HEADER + length
+}
+
+function frameAt(bytes: Buffer, at: number, size: number): Frame {
+  const payload = bytes.subarray(at + HEADER, at + size)
+  return { type: bytes[at] ?? 0, flags: bytes[at + 1] ?? 0, lane: bytes[at + 2] ?? 0, payload }
 }
 
 /** Gathers frames into one buffer, so that everything queued in a moment leaves in one write. */
 export class FrameWriter {
   #buffer = Buffer.allocUnsafe(MAX_PAYLOAD)
-  #length = 0
+  /** Where in the buffer lies what was gathered since the last `take`. */
+  #start = 0
+  #end = 0
 
   get length(): number {
-    return this.#length
+    return this.#end - this.#start
   }
 
   /** Begins a frame; returns the buffer and where its payload of `length` bytes goes. */
   frame(type: number, flags: number, lane: number, length: number): { buffer: Buffer; at: number } {
-    const start = this.#length
     this.#reserve(HEADER + length)
     const buffer = this.#buffer
+    const start = this.#end
+    this.#end += HEADER + length
     buffer[start] = type
     buffer[start + 1] = flags
     buffer[start + 2] = lane
@@ -102,19 +134,19 @@ export class FrameWriter {
 
   /** What was gathered; the writer is empty then. */
   take(): Buffer {
-    const gathered = this.#buffer.subarray(0, this.#length)
-    this.#buffer = Buffer.allocUnsafe(MAX_PAYLOAD)
-    this.#length = 0
+    const gathered = this.#buffer.subarray(this.#start, this.#end)
+    // What was handed out is never written again; the room behind it serves the next frames.
+    this.#start = this.#end
     return gathered
   }
 
   #reserve(more: number): void {
-    const needed = this.#length + more
-    if (needed > this.#buffer.length) {
-      const larger = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2))
-      this.#buffer.copy(larger, 0, 0, this.#length)
-      this.#buffer = larger
-    }
-    this.#length = needed
+    if (this.#end + more <= this.#buffer.length) return
+    const { length } = this
+    const larger = Buffer.allocUnsafe(Math.max(MAX_PAYLOAD, (length + more) * 2))
+    this.#buffer.copy(larger, 0, this.#start, this.#end)
+    this.#buffer = larger
+    this.#start = 0
+    this.#end = length
   }
 }

@@ -1,8 +1,8 @@
 import { PartylineError } from '../errors.ts'
 import { FLAG, type Frame } from './frame.ts'
-import { MAX_MESSAGE } from './session.ts'
+import { MAX_LANE, MAX_MESSAGE, MAX_NAME } from './session.ts'
 
-/** What a peer may have outstanding here: its own windows are half of this, so only a broken or hostile one gets here. */
+/** What a peer may have outstanding here: its own windows are smaller, so only a broken or hostile one gets here. */
 const MAX_BYTES = 8 * 1024 * 1024
 const MAX_MESSAGES = 8192
 
@@ -34,7 +34,8 @@ export class MessageInbox {
 
   /** Takes a piece; returns the message that it completes. Throws `peer.malformed` or `peer.oversized`. */
   take({ flags, lane, payload }: Frame): Arrived | undefined {
-    if (payload.length < 6 || lane > 15) throw new PartylineError('peer.malformed', 'a message frame is too short')
+    if (payload.length < 6 || lane > MAX_LANE)
+      throw new PartylineError('peer.malformed', 'a message frame is too short, or its lane too high')
     const id = payload.readUIntBE(0, 6)
     const partial = flags & FLAG.first ? this.#begin(id, flags, lane, payload) : this.#partial.get(id)
     if (!partial) throw new PartylineError('peer.malformed', 'a piece of a message that never began')
@@ -53,6 +54,11 @@ export class MessageInbox {
     return { id, channel, data, reliable, lane, number }
   }
 
+  /** True while messages are neither delivered nor refused. */
+  get busy(): boolean {
+    return this.#unsettled.size > 0
+  }
+
   /** The message was delivered or refused; false when it was settled before. */
   settle(id: number): boolean {
     const size = this.#unsettled.get(id)
@@ -66,6 +72,7 @@ export class MessageInbox {
     const channelLength = payload[10] ?? 0
     if (payload.length < 11 + channelLength || channelLength === 0)
       throw new PartylineError('peer.malformed', 'a message has no channel')
+    if (channelLength > MAX_NAME) throw new PartylineError('peer.oversized', "a channel's name is too long")
     const total = payload.readUInt32BE(6)
     if (total > MAX_MESSAGE) throw new PartylineError('peer.oversized', `a message of ${total} bytes`)
     if (this.#unsettled.has(id)) throw new PartylineError('peer.malformed', 'two messages of one number')

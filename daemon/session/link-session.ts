@@ -11,8 +11,10 @@ import {
   type CloseReason,
   type IncomingMessage,
   type IncomingStream,
+  MAX_LANE,
   MAX_MESSAGE,
   MAX_NAME,
+  MAX_STREAM_META,
   type Session,
   type SessionFacts,
   type SessionStream,
@@ -34,6 +36,8 @@ interface LinkSessionOptions {
   readonly dialStream: DialStream
   readonly onMessage: (message: IncomingMessage) => void
   readonly onStream: (stream: IncomingStream) => void
+  /** Called once, in the moment it ends: before anything that comes after it. */
+  readonly onEnd: (session: LinkSession, reason: CloseReason) => void
 }
 
 /** A session on its link: moves bytes between the core and the socket, and streams to links of their own. */
@@ -48,6 +52,8 @@ export class LinkSession implements Session {
   readonly #resolveClosed: (reason: CloseReason) => void
   #timer: Timer | undefined
   #flushing = false
+  /** Resolves when the goodbye has left, or cannot. */
+  readonly #gone = Promise.withResolvers<void>()
   #lastUse: Milliseconds
 
   constructor(options: LinkSessionOptions) {
@@ -123,16 +129,18 @@ export class LinkSession implements Session {
     }
   }
 
-  /** Time since a message or a stream last went either way; 0 while a stream is open. */
+  /** Time since a message or a stream last went either way; 0 while a stream is open or a message waits for its word. */
   get idle(): Milliseconds {
-    return this.#streams.size > 0 ? 0 : this.#options.clock.now() - this.#lastUse
+    return this.#streams.size > 0 || this.#core.busy ? 0 : this.#options.clock.now() - this.#lastUse
   }
 
   async send(channel: string, data: Uint8Array, { reliable = true, lane = 0 } = {}): Promise<void> {
     if (data.length > MAX_MESSAGE)
       throw new PartylineError('usage.too-large', `a message of ${data.length} bytes; the limit is ${MAX_MESSAGE}`)
-    if (Buffer.byteLength(channel) > MAX_NAME)
-      throw new PartylineError('usage.invalid-argument', `a channel's name has at most ${MAX_NAME} bytes`)
+    if (channel === '' || Buffer.byteLength(channel) > MAX_NAME)
+      throw new PartylineError('usage.invalid-argument', `a channel's name has 1 to ${MAX_NAME} bytes`)
+    if (!Number.isInteger(lane) || lane < 0 || lane > MAX_LANE)
+      throw new PartylineError('usage.invalid-argument', `a lane is a number from 0 to ${MAX_LANE}`)
     this.#lastUse = this.#options.clock.now()
     if (!reliable && this.#socket.writableLength > UNRELIABLE_LIMIT) return
     return new Promise((resolve, reject) => {
@@ -142,20 +150,30 @@ export class LinkSession implements Session {
 
   openStream(service: string, meta = ''): Promise<SessionStream> {
     if (this.#core.closed) return Promise.reject(new PartylineError('network.lost'))
+    if (service === '' || Buffer.byteLength(service) > MAX_NAME || Buffer.byteLength(meta) > MAX_STREAM_META)
+      return Promise.reject(
+        new PartylineError(
+          'usage.invalid-argument',
+          `a service has 1 to ${MAX_NAME} bytes, what is said of a stream ${MAX_STREAM_META}`,
+        ),
+      )
     this.#lastUse = this.#options.clock.now()
     return this.#streams.open(service, meta)
   }
 
   ping(): Promise<Milliseconds> {
     return new Promise((resolve, reject) => {
-      this.#core.ping(this.#options.clock.now(), resolve)
-      void this.closed.then(() => reject(new PartylineError('network.lost')))
+      const isSent = this.#core.ping(this.#options.clock.now(), (rtt) => {
+        if (rtt !== undefined) resolve(rtt)
+        else reject(new PartylineError(this.#core.closed ? 'network.lost' : 'network.timeout'))
+      })
+      if (!isSent) reject(new PartylineError(this.#core.closed ? 'network.lost' : 'local.limit'))
     })
   }
 
   async close(reason: { code: CloseReason['code']; message: string } = { code: 'done', message: '' }): Promise<void> {
     this.#core.close({ ...reason, by: 'local' })
-    await this.closed
+    await this.#gone.promise
   }
 
   /** A link that carries a stream of this session has come in; false when nobody waits for it. */
@@ -193,15 +211,21 @@ export class LinkSession implements Session {
   }
 
   #ended(reason: CloseReason): void {
-    const { clock, refusals, elected } = this.#options
+    const { clock, refusals, elected, onEnd } = this.#options
     this.#timer?.cancel()
     if (reason.by === 'local' && isErrorCode(reason.code) && reason.code.startsWith('peer.'))
       refusals.count(reason.code)
     this.#streams.end(reason.by === 'network' ? 'network.lost' : 'peer.reset')
-    this.#flush()
-    this.#socket.end()
+    // However much waits in the socket: there is only control left, and the goodbye is its end.
+    if (this.#core.hasOutput && this.#socket.writable) this.#socket.write(this.#core.takeOutput(BATCH))
     const farewell = clock.after(reason.by === 'network' ? 0 : FAREWELL, () => elected.link.destroy())
-    this.#socket.once('close', () => farewell.cancel())
+    this.#socket.once('close', () => {
+      farewell.cancel()
+      this.#gone.resolve()
+    })
+    this.#socket.end(() => this.#gone.resolve())
+    if (this.#socket.destroyed) this.#gone.resolve()
+    onEnd(this, reason)
     this.#resolveClosed(reason)
   }
 }

@@ -1,13 +1,17 @@
 import type { Duplex } from 'node:stream'
+import type { Clock } from '../clock.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { Link } from '../link/link.ts'
-import type { PeerId } from '../types.ts'
+import type { Milliseconds, PeerId } from '../types.ts'
 import type { Control } from './frame.ts'
 import type { SessionStream, StreamOutcome } from './session.ts'
 
+/** How long a word may take over the session after what it is about happened on the stream's own link. */
+const PATIENCE: Milliseconds = 10_000
+
 /**
- * A byte stream on a link of its own. The bytes are raw; how many there are in each direction is told over the session, so that an end
- * is known to be the end and not a cut.
+ * A byte stream on a link of its own. The bytes are raw; how many there are in each direction is told over the session, and confirmed
+ * there, so that an end is known to be the end and not a cut.
  */
 export class LinkStream implements SessionStream {
   readonly id: string
@@ -17,12 +21,15 @@ export class LinkStream implements SessionStream {
   readonly incoming: Promise<StreamOutcome>
   readonly #link: Link
   readonly #local: string
+  readonly #clock: Clock
   readonly #control: (control: Control) => void
   readonly #resolve: (outcome: StreamOutcome) => void
   readonly #resolveIncoming: (outcome: StreamOutcome) => void
   /** What the peer said it wrote, once it said so. */
   readonly #promised = Promise.withResolvers<number>()
   #sent: number | undefined
+  /** The peer has read all that was sent. */
+  #confirmed = false
   #received: number | undefined
   #progress: () => { sent: number; received: number } = () => ({ sent: 0, received: 0 })
   #over = false
@@ -30,6 +37,7 @@ export class LinkStream implements SessionStream {
   constructor(
     about: { id: string; local: string; peer: PeerId; service: string },
     link: Link,
+    clock: Clock,
     control: (control: Control) => void,
   ) {
     this.id = about.id
@@ -37,6 +45,7 @@ export class LinkStream implements SessionStream {
     this.peer = about.peer
     this.service = about.service
     this.#link = link
+    this.#clock = clock
     this.#control = control
     const { promise, resolve } = Promise.withResolvers<StreamOutcome>()
     this.outcome = promise
@@ -44,9 +53,11 @@ export class LinkStream implements SessionStream {
     const incoming = Promise.withResolvers<StreamOutcome>()
     this.incoming = incoming.promise
     this.#resolveIncoming = incoming.resolve
-    link.socket.once('close', () => this.#closed())
-    link.socket.on('error', () => link.destroy())
     this.#promised.promise.catch(() => {})
+    link.socket.on('error', () => link.destroy())
+    // The link may have gone while the stream was opening.
+    if (link.socket.destroyed) queueMicrotask(() => this.#closed())
+    else link.socket.once('close', () => this.#closed())
   }
 
   get socket(): Duplex {
@@ -64,9 +75,11 @@ export class LinkStream implements SessionStream {
 
   /** The link's end was read after `total` bytes; true when that is all the peer wrote. */
   async endReading(total: number): Promise<boolean> {
+    this.#expectWord(() => this.#received !== undefined)
     try {
-      if ((await this.#promised.promise) === total) {
+      if ((await this.#promised.promise) === total && !this.#over) {
         this.#received = total
+        this.#control({ kind: 'got', stream: this.#local })
         this.#resolveIncoming({ clean: true, sent: this.#progress().sent, received: total })
         this.#settle()
         return true
@@ -105,17 +118,29 @@ export class LinkStream implements SessionStream {
     this.#promised.resolve(bytes)
   }
 
+  /** The peer has read everything that was sent. */
+  confirmed(): void {
+    this.#confirmed = true
+    this.#settle()
+  }
+
   #settle(): void {
-    if (this.#sent === undefined || this.#received === undefined || this.#over) return
+    if (this.#sent === undefined || this.#received === undefined || !this.#confirmed || this.#over) return
     this.#over = true
     this.#resolve({ clean: true, sent: this.#sent, received: this.#received })
   }
 
   /** The link is closed: fine when everything had been read and written, a reset otherwise. */
   #closed(): void {
-    // The end may have been read, and the peer's word on it be under way.
-    const patience = setTimeout(() => this.reset('peer.reset'), 1000)
-    patience.unref()
-    void this.outcome.then(() => clearTimeout(patience))
+    if (this.#sent === undefined || !this.socket.readableEnded) return this.reset('peer.reset')
+    this.#expectWord(() => false)
+  }
+
+  /** The bytes were all there; the peer's word on them may be under way. Without it the stream is reset. */
+  #expectWord(isHere: () => boolean): void {
+    const patience = this.#clock.after(PATIENCE, () => {
+      if (!isHere()) this.reset('peer.reset')
+    })
+    void this.outcome.then(() => patience.cancel())
   }
 }

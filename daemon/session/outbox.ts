@@ -1,10 +1,14 @@
 import { PartylineError } from '../errors.ts'
 import { FLAG, FRAME, type FrameWriter, PIECE } from './frame.ts'
 
-/** Unacknowledged bytes and messages of one channel, and bytes of a session; what is over waits. */
+/** Unacknowledged bytes and messages of one channel, and of a session; what is over waits. The peer bears twice as much (`inbox.ts`). */
 const CHANNEL_BYTES = 1024 * 1024
 const CHANNEL_MESSAGES = 1024
 const SESSION_BYTES = 4 * 1024 * 1024
+const SESSION_MESSAGES = 4096
+/** Unreliable messages that wait for the link; what is over is dropped. */
+const UNRELIABLE_BYTES = 1024 * 1024
+const UNRELIABLE_MESSAGES = 4096
 /** Messages that may wait for a window, in all. */
 export const MAX_WAITING = 8192
 
@@ -35,10 +39,17 @@ export class Outbox {
   #bytes = 0
   #waiting = 0
   #queued = 0
+  #unreliable = 0
+  #unreliableBytes = 0
   #lastId = 0
 
   get unacknowledgedBytes(): number {
     return this.#bytes
+  }
+
+  /** True while messages wait for their window or for the peer's word. */
+  get busy(): boolean {
+    return this.#unacknowledged.size > 0 || this.#waiting > 0
   }
 
   /** True when there is something to write. */
@@ -54,12 +65,12 @@ export class Outbox {
       key: message.channel,
       sent: 0,
     }
-    if (!message.reliable) return this.#enqueue(outgoing)
+    if (!message.reliable) return this.#addUnreliable(outgoing)
     const window = this.#windowOf(outgoing.key)
     if (window.waiting.length === 0 && this.#fits(window, outgoing)) return this.#admit(window, outgoing)
     if (this.#waiting >= MAX_WAITING) {
-      message.done(new PartylineError('local.limit', `${MAX_WAITING} messages to this peer are waiting already`))
-      return
+      this.#forgetIfUnused(window, outgoing.key)
+      return message.done(new PartylineError('local.limit', `${MAX_WAITING} messages to this peer are waiting already`))
     }
     this.#waiting++
     window.waiting.push(outgoing)
@@ -90,13 +101,15 @@ export class Outbox {
     const queued = [...this.#lanes.values()].flat().filter(({ reliable }) => !reliable)
     const all = [...this.#unacknowledged.values(), ...waiting, ...queued]
     for (const table of [this.#unacknowledged, this.#windows, this.#lanes]) table.clear()
+    this.#bytes = 0
+    this.#waiting = 0
     this.#queued = 0
     for (const { done } of all) done(error)
   }
 
   #fits(window: Window, { data }: Outgoing): boolean {
-    if (window.messages === 0 && this.#bytes === 0) return true
     return (
+      this.#unacknowledged.size < SESSION_MESSAGES &&
       window.messages < CHANNEL_MESSAGES &&
       window.bytes + data.length <= CHANNEL_BYTES &&
       this.#bytes + data.length <= SESSION_BYTES
@@ -111,6 +124,14 @@ export class Outbox {
     this.#enqueue(outgoing)
   }
 
+  #addUnreliable(outgoing: Outgoing): void {
+    const { data, done } = outgoing
+    if (this.#unreliable >= UNRELIABLE_MESSAGES || this.#unreliableBytes + data.length > UNRELIABLE_BYTES) return done()
+    this.#unreliable++
+    this.#unreliableBytes += data.length
+    this.#enqueue(outgoing)
+  }
+
   #enqueue(outgoing: Outgoing): void {
     const queue = this.#lanes.get(outgoing.lane)
     if (queue) queue.push(outgoing)
@@ -121,8 +142,12 @@ export class Outbox {
   /** Room came free: those who wait for this channel first, then for others that only the session's bytes held back. */
   #refill(freed: Window, key: string): void {
     this.#release(freed)
-    if (freed.messages === 0 && freed.waiting.length === 0) this.#windows.delete(key)
+    this.#forgetIfUnused(freed, key)
     if (this.#waiting > freed.waiting.length) for (const window of this.#windows.values()) this.#release(window)
+  }
+
+  #forgetIfUnused({ messages, waiting }: Window, key: string): void {
+    if (messages === 0 && waiting.length === 0) this.#windows.delete(key)
   }
 
   #release(window: Window): void {
@@ -163,6 +188,9 @@ export class Outbox {
     queue.shift()
     this.#queued--
     if (queue.length === 0) this.#lanes.delete(lane)
-    if (!message.reliable) message.done()
+    if (message.reliable) return
+    this.#unreliable--
+    this.#unreliableBytes -= data.length
+    message.done()
   }
 }

@@ -86,7 +86,6 @@ export class SessionManager {
     const before = this.#sessions.get(link.peer)
     if (before) {
       this.#options.logger.info('a session was replaced', { peer: link.peer, session: replaces })
-      this.#forget(before)
       void before.close({ code: 'peer.closed', message: 'replaced by a new session' })
     }
     if (this.#stopped || this.#sessions.size >= MAX_SESSIONS) {
@@ -101,12 +100,12 @@ export class SessionManager {
       dialStream: (stream) => dialStream({ peer: link.peer, remote: link.remote, id: elected.session }, stream),
       onMessage,
       onStream,
+      onEnd: (ended, reason) => {
+        this.#forget(ended)
+        this.#options.onClosed(ended, reason)
+      },
     })
     this.#sessions.set(link.peer, session)
-    void session.closed.then((reason) => {
-      this.#forget(session)
-      this.#options.onClosed(session, reason)
-    })
     this.#options.onOpened(session, elected)
   }
 

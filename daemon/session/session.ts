@@ -6,6 +6,8 @@ import type { Carrier, HostPort, Milliseconds, PeerId, Route } from '../types.ts
 export const MAX_MESSAGE = 512 * 1024
 /** Channels and services: 1 to 128 bytes of UTF-8. Names that begin with `partyline.` belong to the daemon. */
 export const MAX_NAME = 128
+/** Lanes are numbered from 0. */
+export const MAX_LANE = 15
 /** What an opener may say of a stream, in bytes of UTF-8. */
 export const MAX_STREAM_META = 1024
 
@@ -93,13 +95,16 @@ export interface SessionStream {
 /** The lasting conversation between two hosts. */
 export interface Session {
   readonly facts: SessionFacts
-  /** Resolves when an app at the peer has the message; rejects with why not. Waits while the window is full. */
+  /**
+   * Resolves when an app at the peer has the message; rejects with why not. Waits while the window of its channel is full, and keeps the
+   * order of its lane among the messages of one channel. Unreliable ones resolve when they are handed to the link or dropped.
+   */
   send(channel: string, data: Uint8Array, options?: { reliable?: boolean; lane?: number }): Promise<void>
   /** Opens a byte stream to a service of the peer. */
   openStream(service: string, meta?: string): Promise<SessionStream>
   /** Measures one round trip, through the peer's daemon. */
   ping(): Promise<Milliseconds>
-  /** Ends it; the peer sees the reason. */
+  /** Ends it; the peer sees the reason. Resolves when the goodbye has left, after a second at most. */
   close(reason?: { code: ErrorCode | 'done'; message: string }): Promise<void>
   readonly closed: Promise<CloseReason>
 }

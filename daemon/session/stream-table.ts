@@ -37,13 +37,16 @@ interface Opening {
   readonly failed: (error: PartylineError) => void
   accepted: boolean
   link: Link | undefined
+  /** What the peer said it wrote: it may have said so before its link was here. */
+  promised: number | undefined
 }
 
 /** The streams of one session. */
 export class StreamTable {
   readonly #options: TableOptions
   readonly #opening = new Map<string, Opening>()
-  readonly #offered = new Set<string>()
+  /** Streams that no app here has accepted yet, with their link if it came already. */
+  readonly #offered = new Map<string, Link | undefined>()
   readonly #open = new Map<string, LinkStream>()
   readonly #early = new Map<string, { link: Link; timer: Timer }>()
   #last = 0
@@ -61,7 +64,7 @@ export class StreamTable {
       return Promise.reject(new PartylineError('local.limit', `${MAX_STREAMS} streams to this peer are open already`))
     const { dialled, control } = this.#options
     const stream = `${dialled ? 'd' : 'l'}${++this.#last}`
-    const opened = this.#begin(stream, service, false)
+    const opened = this.#begin(stream, service, false, undefined)
     control({ kind: 'open', stream, service, meta })
     // The link is dialled while the peer thinks about it.
     if (dialled) this.#dial(stream)
@@ -81,10 +84,16 @@ export class StreamTable {
         return this.#opening
           .get(stream)
           ?.failed(new PartylineError(isErrorCode(control.code) ? control.code : 'policy.refused'))
-      case 'fin':
+      case 'fin': {
+        const opening = this.#opening.get(stream)
+        if (opening) opening.promised = control.bytes
         return this.#open.get(stream)?.promised(control.bytes)
+      }
+      case 'got':
+        return this.#open.get(stream)?.confirmed()
       case 'reset': {
         const code = isErrorCode(control.code) ? control.code : 'peer.reset'
+        this.#withdraw(stream)
         this.#opening.get(stream)?.failed(new PartylineError(code))
         return this.#open.get(stream)?.fail(code)
       }
@@ -93,10 +102,18 @@ export class StreamTable {
 
   /** A link for a stream came in; false when there is no room for one that nobody knows yet. */
   takeLink(stream: string, link: Link): boolean {
-    if (this.#opening.has(stream)) {
-      this.#advance(stream, (opening) => {
+    if (this.#options.dialled) return false
+    const opening = this.#opening.get(stream)
+    if (opening) {
+      if (opening.link) return false
+      this.#advance(stream, () => {
         opening.link = link
       })
+      return true
+    }
+    if (this.#offered.has(stream)) {
+      if (this.#offered.get(stream)) return false
+      this.#offered.set(stream, link)
       return true
     }
     if (this.#early.size >= MAX_EARLY || this.#early.has(stream) || this.#open.has(stream)) return false
@@ -117,13 +134,24 @@ export class StreamTable {
       link.destroy()
     }
     this.#early.clear()
-    this.#offered.clear()
+    for (const stream of [...this.#offered.keys()]) this.#withdraw(stream)
   }
 
-  #begin(stream: string, service: string, accepted: boolean): Promise<SessionStream> {
+  /** An offer is off; false when there was none. */
+  #withdraw(stream: string): boolean {
+    this.#offered.get(stream)?.destroy()
+    return this.#offered.delete(stream)
+  }
+
+  /** Takes what came early for a stream. */
+  #takeEarly(stream: string): Link | undefined {
     const early = this.#early.get(stream)
     early?.timer.cancel()
     this.#early.delete(stream)
+    return early?.link
+  }
+
+  #begin(stream: string, service: string, accepted: boolean, link: Link | undefined): Promise<SessionStream> {
     return new Promise((resolve, reject) => {
       const failed = (error: PartylineError): void => {
         const opening = this.#opening.get(stream)
@@ -137,7 +165,7 @@ export class StreamTable {
         this.#options.control({ kind: 'reset', stream, code: 'network.timeout' })
         failed(new PartylineError('network.timeout', 'the stream did not open in time'))
       })
-      this.#opening.set(stream, { service, timer, ready: resolve, failed, accepted, link: early?.link })
+      this.#opening.set(stream, { service, timer, ready: resolve, failed, accepted, link, promised: undefined })
       this.#advance(stream, () => {})
     })
   }
@@ -146,12 +174,13 @@ export class StreamTable {
     const opening = this.#opening.get(stream)
     if (!opening) return
     change(opening)
-    const { accepted, link, service } = opening
+    const { accepted, link, service, promised } = opening
     if (!accepted || !link) return
     this.#opening.delete(stream)
     opening.timer.cancel()
-    const { peer, session, control } = this.#options
-    const opened = new LinkStream({ id: `${session}.${stream}`, local: stream, peer, service }, link, control)
+    const { peer, session, clock, control } = this.#options
+    const opened = new LinkStream({ id: `${session}.${stream}`, local: stream, peer, service }, link, clock, control)
+    if (promised !== undefined) opened.promised(promised)
     this.#open.set(stream, opened)
     void opened.outcome.then(() => this.#open.delete(stream))
     opening.ready(opened)
@@ -177,23 +206,29 @@ export class StreamTable {
     const { control, dialled, peer, session, onStream } = this.#options
     // Ids of the two sides differ in their first letter; a peer may use only its own, each once.
     const isTheirs = stream.startsWith(dialled ? 'l' : 'd')
-    if (!isTheirs || this.size >= MAX_STREAMS || this.#open.has(stream) || this.#offered.has(stream))
-      return control({ kind: 'refuse', stream, code: 'peer.busy' })
-    this.#offered.add(stream)
+    const isKnown = this.#open.has(stream) || this.#offered.has(stream) || this.#opening.has(stream)
+    if (!isTheirs || isKnown || this.size >= MAX_STREAMS) {
+      // Of a stream there is already, nothing is said: the word would be taken for that one.
+      if (!isKnown) control({ kind: 'refuse', stream, code: 'peer.busy' })
+      return
+    }
+    this.#offered.set(stream, this.#takeEarly(stream))
     onStream({
       peer,
       id: `${session}.${stream}`,
       service,
       meta,
       accept: () => {
-        if (!this.#offered.delete(stream)) return Promise.reject(new PartylineError('network.lost'))
-        const opened = this.#begin(stream, service, true)
+        if (!this.#offered.has(stream)) return Promise.reject(new PartylineError('network.lost'))
+        const link = this.#offered.get(stream)
+        this.#offered.delete(stream)
         control({ kind: 'accept', stream })
+        const opened = this.#begin(stream, service, true, link)
         if (dialled) this.#dial(stream)
         return opened
       },
       refuse: (code) => {
-        if (this.#offered.delete(stream)) control({ kind: 'refuse', stream, code })
+        if (this.#withdraw(stream)) control({ kind: 'refuse', stream, code })
       },
     })
   }
