@@ -1,4 +1,5 @@
 import { styleText } from 'node:util'
+import type { PeerView } from '../ipc/methods.ts'
 
 /** Colours, or nothing where they are not wanted. */
 export type Paint = (style: Parameters<typeof styleText>[0], text: string) => string
@@ -76,4 +77,13 @@ export function printable(text: string): string {
 /** The petname, else the name, else the beginning of the id. */
 export function peerName(peer: { id: string; name: string; petname: string }): string {
   return printable(peer.petname || peer.name || peer.id.slice(0, 12))
+}
+
+/** Where a peer is seen, as people would say it: `192.168.1.5 on eth0`; empty where it is not. */
+export function whereSeen({ sightings }: Pick<PeerView, 'sightings'>): string {
+  const rank = (address: string): number => (address.startsWith('fe80:') ? 1 : 0)
+  const [best] = [...sightings].sort(
+    (a, b) => rank(a.address) - rank(b.address) || a.interface.localeCompare(b.interface),
+  )
+  return best ? `${best.address}${best.interface ? ` on ${best.interface}` : ''}` : ''
 }

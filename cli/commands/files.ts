@@ -89,15 +89,10 @@ export const receiveCommand: Command = {
     const dir = text(given, 'dir') ?? (await client.call('daemon.status', {})).inbox
     context.say(`waiting for offers; files go to ${dir}`)
     const bar = createBar(context)
-    let asking = Promise.resolve(false)
-    // One question at a time, however many offers there are.
-    const ask = (offer: OfferView): Promise<boolean> => {
-      asking = asking.then(async () => {
-        const from = peerName(await client.call('peers.get', { peer: offer.peer }))
-        bar.clear()
-        return await askUser(context, `${from} offers ${offerText(offer)}. Take it? [y/N] `)
-      })
-      return asking
+    const ask = async (offer: OfferView): Promise<boolean> => {
+      const from = peerName(await client.call('peers.get', { peer: offer.peer }))
+      bar.clear()
+      return await askUser(context, `${from} offers ${offerText(offer)}. Take it? [y/N] `)
     }
     let failure: PartylineError | undefined
     const options: ReceiveOptions = { dir, accept, once: given.options.once === true, ask, signal: context.signal }

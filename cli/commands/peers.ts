@@ -1,7 +1,7 @@
 import { PartylineError } from '../../daemon/errors.ts'
 import type { PeerView } from '../../ipc/methods.ts'
 import { arg, type Command, type Context } from '../command.ts'
-import { duration, type Paint, peerName, printable, table } from '../format.ts'
+import { duration, type Paint, peerName, printable, table, whereSeen } from '../format.ts'
 
 /** The lines of the peer table, its heading first. */
 export function peerRows(peers: readonly PeerView[], paint: Paint): string[][] {
@@ -10,7 +10,6 @@ export function peerRows(peers: readonly PeerView[], paint: Paint): string[][] {
     .sort((a, b) => peerName(a).localeCompare(peerName(b)))
     .map((peer) => {
       const methods = [...new Set(peer.sightings.map(({ method }) => method))].join(' ')
-      const [newest] = [...peer.sightings].sort((a, b) => a.age - b.age)
       return [
         peerName(peer),
         peer.id.slice(0, 12),
@@ -18,7 +17,7 @@ export function peerRows(peers: readonly PeerView[], paint: Paint): string[][] {
         peer.trust === 'unknown' ? '' : paint(peer.trust === 'blocked' ? 'red' : 'green', peer.trust),
         peer.route ? `${peer.route}${peer.rtt === null ? '' : ` ${duration(peer.rtt)}`}` : '',
         methods,
-        newest ? `${newest.address}${newest.interface ? ` on ${newest.interface}` : ''}` : '',
+        whereSeen(peer),
       ]
     })
   return [['NAME', 'ID', 'STATE', 'TRUST', 'ROUTE', 'SEEN BY', 'AT'].map((title) => paint('dim', title)), ...rows]
@@ -62,8 +61,8 @@ export const peersCommand: Command = {
 
 function show(context: Context, what: string, peer: PeerView): void {
   context.emit(peer)
-  const [sighting] = peer.sightings
-  context.say(`${peerName(peer)} ${what}${sighting ? ` (${sighting.method}, ${sighting.address})` : ''}`)
+  const where = whereSeen(peer)
+  context.say(`${peerName(peer)} ${what}${where ? ` (${where})` : ''}`)
 }
 
 /** A command that changes one peer in the book and shows it. */

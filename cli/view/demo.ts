@@ -178,7 +178,7 @@ async function stream(one: Host, other: Host): Promise<number> {
   return received
 }
 
-async function file(one: Host, other: Host, { stdout, paint }: Context): Promise<{ sha256: string; elapsed: number }> {
+async function file(one: Host, other: Host, { stdout }: Context): Promise<{ sha256: string; elapsed: number }> {
   const source = join(one.host.home, 'demo.bin')
   const inbox = join(other.host.home, 'received')
   await mkdir(inbox)
@@ -193,11 +193,7 @@ async function file(one: Host, other: Host, { stdout, paint }: Context): Promise
   for await (const event of sendFiles(one.client, { peer: other.host.id, paths: [source] }))
     if (event.kind === 'warning') throw new Error(event.message)
   await receiving
-  stdout.write(
-    stdout.isTTY
-      ? '\r\u001b[2K'
-      : `  ${paint('dim', progressBar({ bytes: FILE_SIZE, total: FILE_SIZE, rate: 0, remaining: null }))}\n`,
-  )
+  if (stdout.isTTY) stdout.write('\r\u001b[2K')
   const received = createHash('sha256')
     .update(await readFile(join(inbox, 'demo.bin')))
     .digest('hex')

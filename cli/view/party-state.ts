@@ -1,153 +1,166 @@
-import type { Client } from '../../ipc/index.ts'
-import type { ChatLine, PeerView, StatusView } from '../../ipc/methods.ts'
-import { peerName, printable } from '../format.ts'
+import type { ClientEvent } from '../../ipc/client.ts'
+import type { OfferView, PeerView, StatusView } from '../../ipc/methods.ts'
+import { peerName, printable, size, whereSeen } from '../format.ts'
 
-/** Lines of what happened that are kept. */
-const MAX_HAPPENINGS = 200
-
-export interface Happening {
+/** Something that happened, as the view tells it. */
+export interface LogLine {
+  readonly number: number
+  /** Unix milliseconds. */
   readonly at: number
+  readonly kind: 'info' | 'good' | 'bad' | 'chat'
   readonly text: string
-  readonly tone: 'plain' | 'good' | 'bad' | 'chat'
 }
 
+/** Files on their way. */
 export interface Transfer {
-  readonly title: string
+  readonly offer: string
+  readonly direction: 'in' | 'out'
+  readonly name: string
   readonly bytes: number
   readonly total: number
+  /** Bits a second. */
   readonly rate: number
+  /** Milliseconds; null while nothing moves. */
   readonly remaining: number | null
 }
 
-/** What the view shows. */
+/** Everything the view shows. */
 export interface PartyState {
-  readonly status: StatusView
+  readonly id: string
+  readonly name: string
   readonly words: readonly string[]
+  readonly port: number
+  readonly interfaces: StatusView['interfaces']
   readonly peers: readonly PeerView[]
-  readonly happenings: readonly Happening[]
-  readonly transfer: Transfer | undefined
+  /** Offers from peers that wait for an answer, oldest first. */
+  readonly offers: readonly OfferView[]
+  readonly transfers: readonly Transfer[]
+  readonly log: readonly LogLine[]
+  /** Nobody else has been seen for a while. */
+  readonly lonely: boolean
+  /** The temporary second host on this machine. */
+  readonly guest: 'none' | 'starting' | 'here'
 }
 
-/** Follows a daemon and keeps what the view shows; tells its listeners of every change. */
-export class PartyFollower {
-  readonly #client: Client
-  readonly #listeners = new Set<() => void>()
-  #state: PartyState
+export const EMPTY_STATE: PartyState = {
+  id: '',
+  name: '',
+  words: [],
+  port: 0,
+  interfaces: [],
+  peers: [],
+  offers: [],
+  transfers: [],
+  log: [],
+  lonely: false,
+  guest: 'none',
+}
 
-  private constructor(client: Client, state: PartyState) {
-    this.#client = client
-    this.#state = state
-  }
+/** Lines kept. */
+const MAX_LOG = 500
 
-  static async start(client: Client): Promise<PartyFollower> {
-    const events = await client.events(['peers', 'sessions', 'network', 'files', 'chat'])
-    const [status, { words }, peers] = await Promise.all([
-      client.call('daemon.status', {}),
-      client.call('identity.get', {}),
-      client.call('peers.list', {}),
-    ])
-    const follower = new PartyFollower(client, { status, words, peers, happenings: [], transfer: undefined })
-    void follower.#follow(events)
-    return follower
-  }
+export function addLine(state: PartyState, at: number, kind: LogLine['kind'], text: string): PartyState {
+  const number = (state.log.at(-1)?.number ?? 0) + 1
+  return { ...state, log: [...state.log, { number, at, kind, text }].slice(-MAX_LOG) }
+}
 
-  get state(): PartyState {
-    return this.#state
-  }
+/** How the local user knows a peer. */
+export function nameOf(state: PartyState, id: string): string {
+  const peer = state.peers.find((candidate) => candidate.id === id)
+  return peer ? peerName(peer) : id.slice(0, 12)
+}
 
-  onChange(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
-  }
+/** The peers that are there, or at least known, in the order in which the view shows them. */
+export function sortPeers(peers: readonly PeerView[]): PeerView[] {
+  const rank = { connected: 0, seen: 0, away: 1 } as const
+  return [...peers].sort((a, b) => rank[a.state] - rank[b.state] || peerName(a).localeCompare(peerName(b)))
+}
 
-  tell(text: string, tone: Happening['tone'] = 'plain'): void {
-    const happenings = [...this.#state.happenings, { at: Date.now(), text, tone }].slice(-MAX_HAPPENINGS)
-    this.#update({ happenings })
-  }
-
-  transferring(transfer: Transfer | undefined): void {
-    this.#update({ transfer })
-  }
-
-  nameOf(id: string): string {
-    return peerName(this.#state.peers.find((peer) => peer.id === id) ?? { id, name: '', petname: '' })
-  }
-
-  #update(change: Partial<PartyState>): void {
-    this.#state = { ...this.#state, ...change }
-    for (const listener of this.#listeners) listener()
-  }
-
-  async #follow(events: Awaited<ReturnType<Client['events']>>): Promise<void> {
-    for await (const event of events) {
-      const before = this.#state.peers
-      if (
-        event.name === 'peers.changed' ||
-        event.name === 'peers.gone' ||
-        event.name === 'sessions.opened' ||
-        event.name === 'reconnected'
-      )
-        this.#update({ peers: await this.#client.call('peers.list', {}) })
-      switch (event.name) {
-        case 'peers.changed': {
-          const { peer } = event.params
-          if (before.some(({ id, state }) => id === peer.id && state !== 'away')) break
-          const [sighting] = peer.sightings
-          this.tell(`${peerName(peer)} is here${sighting ? ` (${sighting.method}, ${sighting.address})` : ''}`, 'good')
-          break
-        }
-        case 'peers.gone':
-          this.tell(`${printable(event.params.name) || event.params.id.slice(0, 12)} left`)
-          break
-        case 'sessions.opened':
-          this.tell(
-            `connected to ${this.nameOf(event.params.session.peer)}: ${event.params.session.route}, ${event.params.session.group}`,
-            'good',
-          )
-          break
-        case 'sessions.closed':
-          this.tell(
-            `session with ${this.nameOf(event.params.peer)} ended${event.params.message ? `: ${printable(event.params.message)}` : ''}`,
-          )
-          break
-        case 'network.changed':
-          this.tell(describeNetwork(event.params))
-          this.#update({ status: await this.#client.call('daemon.status', {}) })
-          break
-        case 'files.changed': {
-          const { offer } = event.params
-          if (offer.direction === 'in' && offer.state === 'offered')
-            this.tell(`${this.nameOf(offer.peer)} offers ${printable(offer.name)}`, 'chat')
-          break
-        }
-        case 'chat.received':
-          this.tell(chatText(event.params.line, this.nameOf(event.params.line.peer)), 'chat')
-          break
-      }
+/** The state after an event of the daemon. */
+export function takeEvent(state: PartyState, event: ClientEvent, at: number): PartyState {
+  switch (event.name) {
+    case 'peers.changed':
+      return takePeer(state, event.params.peer, at)
+    case 'peers.gone':
+      return takeGone(state, event.params, at)
+    case 'sessions.opened': {
+      const { peer, name, route, carrier, group } = event.params.session
+      const who = state.peers.some(({ id }) => id === peer) ? nameOf(state, peer) : printable(name)
+      return addLine(state, at, 'good', `connected to ${who}: ${route} over ${carrier}, ${group}`)
     }
+    case 'sessions.closed': {
+      const { peer, message } = event.params
+      return addLine(state, at, 'info', `session with ${nameOf(state, peer)} ended: ${printable(message)}`)
+    }
+    case 'network.changed':
+      return addLine(state, at, 'info', `the network changed: ${networkChange(event.params)}`)
+    case 'files.changed':
+      return takeOffer(state, event.params.offer, at)
+    case 'chat.received': {
+      const { peer, direction, text } = event.params.line
+      const who = direction === 'in' ? nameOf(state, peer) : `you to ${nameOf(state, peer)}`
+      return addLine(state, at, 'chat', `${who}: ${printable(text)}`)
+    }
+    default:
+      return state
   }
 }
 
-function chatText({ direction, text, encrypted }: ChatLine, name: string): string {
-  return `${direction === 'in' ? name : `to ${name}`}${encrypted ? '' : ' (not encrypted)'}: ${printable(text)}`
+function takePeer(state: PartyState, peer: PeerView, at: number): PartyState {
+  const before = state.peers.find(({ id }) => id === peer.id)
+  const peers = sortPeers([...state.peers.filter(({ id }) => id !== peer.id), peer])
+  const next = { ...state, peers, lonely: state.lonely && !someoneIsHere(peers) }
+  const wasHere = before !== undefined && before.state !== 'away'
+  if (peer.state === 'away') return wasHere ? addLine(next, at, 'info', `${peerName(peer)} is away`) : next
+  if (wasHere) return next
+  const where = [peer.sightings[0]?.method, whereSeen(peer)].filter(Boolean).join(', ')
+  return addLine(next, at, 'good', `${peerName(peer)} is here${where ? ` (${where})` : ''}`)
 }
 
-function describeNetwork({
-  appeared,
-  vanished,
-  altered,
-  slept,
-}: {
-  appeared: string[]
-  vanished: string[]
-  altered: string[]
-  slept: number
-}): string {
+function takeGone(state: PartyState, { id, name }: { id: string; name: string }, at: number): PartyState {
+  const who = state.peers.some((peer) => peer.id === id) ? nameOf(state, id) : printable(name) || id.slice(0, 12)
+  const next = {
+    ...state,
+    peers: state.peers.filter((peer) => peer.id !== id),
+    offers: state.offers.filter((offer) => offer.peer !== id),
+  }
+  return addLine(next, at, 'info', `${who} is gone`)
+}
+
+function takeOffer(state: PartyState, offer: OfferView, at: number): PartyState {
+  const waited = state.offers.some((known) => known.offer === offer.offer)
+  const others = state.offers.filter((known) => known.offer !== offer.offer)
+  if (offer.direction === 'in' && offer.state === 'offered') {
+    if (waited) return state
+    const what = `${printable(offer.name)} (${size(offer.bytes)})`
+    const next = { ...state, offers: [...others, offer] }
+    return addLine(next, at, 'info', `${nameOf(state, offer.peer)} offers ${what}: press a to take it, x to refuse`)
+  }
+  const next = waited ? { ...state, offers: others } : state
+  const told = { refused: 'was refused', withdrawn: 'was withdrawn' } as const
+  const ending = offer.state === 'refused' || offer.state === 'withdrawn' ? told[offer.state] : undefined
+  return ending ? addLine(next, at, 'info', `${printable(offer.name)} ${ending}`) : next
+}
+
+/** The state with what is known of a transfer, or, with `undefined`, without it. */
+export function withTransfer(state: PartyState, offer: string, transfer: Transfer | undefined): PartyState {
+  const known = state.transfers.some((other) => other.offer === offer)
+  if (!transfer) return { ...state, transfers: state.transfers.filter((other) => other.offer !== offer) }
+  if (!known) return { ...state, transfers: [...state.transfers, transfer] }
+  return { ...state, transfers: state.transfers.map((other) => (other.offer === offer ? transfer : other)) }
+}
+
+export function someoneIsHere(peers: readonly PeerView[]): boolean {
+  return peers.some(({ state }) => state !== 'away')
+}
+
+function networkChange(change: { appeared: string[]; vanished: string[]; altered: string[]; slept: number }): string {
+  const { appeared, vanished, altered, slept } = change
   const parts = [
-    ...appeared.map((name) => `${name} is up`),
-    ...vanished.map((name) => `${name} is down`),
-    ...altered.map((name) => `${name} has other addresses`),
-    ...(slept > 0 ? [`woke after ${Math.round(slept / 1000)} s of sleep`] : []),
+    appeared.length > 0 ? `${appeared.join(', ')} came` : '',
+    vanished.length > 0 ? `${vanished.join(', ')} went` : '',
+    altered.length > 0 ? `${altered.join(', ')} has other addresses` : '',
+    slept > 0 ? 'the machine woke up' : '',
   ]
-  return parts.join(', ')
+  return parts.filter((part) => part !== '').join('; ') || 'nothing that matters'
 }

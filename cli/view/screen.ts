@@ -1,8 +1,8 @@
 import { Box, Text } from 'ink'
-import { createElement as h, type ReactElement } from 'react'
+import { Fragment, createElement as h, type ReactElement } from 'react'
 import type { PeerView } from '../../ipc/methods.ts'
-import { duration, peerName, printable, progressBar } from '../format.ts'
-import type { Happening, PartyState } from './party-state.ts'
+import { duration, peerName, printable, progressBar, size, whereSeen } from '../format.ts'
+import { type LogLine, nameOf, type PartyState, someoneIsHere, type Transfer } from './party-state.ts'
 
 /** What the view asks of the user, and what was typed so far. */
 export interface Prompt {
@@ -12,112 +12,232 @@ export interface Prompt {
 
 interface ScreenProps {
   readonly state: PartyState
+  /** The peer that keys are about. */
   readonly selected: string | undefined
   readonly prompt: Prompt | undefined
-  /** True when nobody is there and a second host may be started. */
-  readonly lonely: boolean
-  readonly size: { readonly columns: number; readonly rows: number }
+  readonly columns: number
+  readonly rows: number
 }
+
+/** Lines of the heading: three and a frame. */
+const HEADING = 5
+/** Least lines for what happens. */
+const LEAST_LOG = 4
+const MAX_TRANSFERS = 3
 
 const STATE_COLOURS = { connected: 'green', seen: 'cyan', away: 'gray' } as const
-const TONE_COLOURS = { good: 'green', bad: 'red', chat: 'yellow' } as const
+const LINE_COLOURS = { info: undefined, good: 'green', bad: 'red', chat: 'yellow' } as const
 
 /** The whole screen: who I am, who is here, what happens, what can be pressed. */
-export function Screen({ state, selected, prompt, lonely, size }: ScreenProps): ReactElement {
-  const peers = [...state.peers].sort((a, b) => peerName(a).localeCompare(peerName(b)))
-  const room = Math.max(3, size.rows - 12 - Math.max(1, Math.min(peers.length, 12)))
+export function Screen({ state, selected, prompt, columns, rows }: ScreenProps): ReactElement {
+  const transfers = state.transfers.slice(0, MAX_TRANSFERS)
+  const [offer] = state.offers
+  // Two titles, the row of column names, a blank line, the keys.
+  const fixed = HEADING + 5 + transfers.length + (offer ? 1 : 0)
+  const peerRows = Math.max(1, Math.min(state.peers.length, rows - fixed - LEAST_LOG))
+  const logRows = Math.max(1, rows - fixed - peerRows)
   return h(
     Box,
-    { flexDirection: 'column', width: size.columns },
+    { flexDirection: 'column', width: columns, height: rows, overflow: 'hidden' },
     h(Me, { state }),
-    h(Heading, { title: `Who is here (${peers.filter((peer) => peer.state !== 'away').length})` }),
-    peers.length === 0
-      ? h(
-          Text,
-          { color: 'gray' },
-          lonely ? '  Nobody yet. Press n for a second, temporary host on this machine.' : '  Looking …',
-        )
-      : peers
-          .slice(0, 12)
-          .map((peer) => h(Peer, { key: peer.id, peer, selected: peer.id === selected, wide: size.columns >= 100 })),
-    h(Heading, { title: 'What happens' }),
+    h(Title, { text: 'Who is here' }),
+    h(Peers, { state, selected, rows: peerRows, columns }),
+    h(Title, { text: 'What happens' }),
     h(
       Box,
-      { flexDirection: 'column', height: room },
-      state.happenings.slice(-room).map((happening, i) => h(Line, { key: `${happening.at}-${i}`, happening })),
+      { flexDirection: 'column', height: logRows, flexShrink: 0, overflow: 'hidden' },
+      fitting(state.log, logRows, columns).map((line) => h(Line, { key: line.number, line })),
     ),
-    state.transfer
-      ? h(Text, { wrap: 'truncate' }, `${state.transfer.title}  ${progressBar(state.transfer, 16)}`)
-      : null,
-    prompt
-      ? h(
-          Text,
-          null,
-          h(Text, { color: 'yellow' }, `${prompt.question} `),
-          prompt.typed,
-          h(Text, { inverse: true }, ' '),
-        )
-      : h(Keys, { lonely, any: peers.length > 0 }),
+    transfers.map((transfer) => h(Moving, { key: transfer.offer, transfer, columns })),
+    offer &&
+      h(
+        Text,
+        { color: 'yellow', wrap: 'truncate' },
+        ` ${nameOf(state, offer.peer)} offers ${printable(offer.name)} (${size(offer.bytes)}): a takes it, x refuses`,
+      ),
+    h(Box, { flexGrow: 1 }),
+    prompt ? h(Asking, { prompt }) : h(Keys, { state }),
   )
 }
 
-function Me({ state: { status, words } }: { state: PartyState }): ReactElement {
-  const interfaces = status.interfaces.filter(({ participating, kind }) => participating && kind !== 'loopback')
-  const where = interfaces.map(
-    ({ name, kind, addresses }) =>
-      `${name} (${kind}) ${addresses.find((one) => !one.startsWith('fe80')) ?? addresses[0] ?? ''}`,
-  )
+function Me({ state }: { state: PartyState }): ReactElement {
+  const { id, name, words, port, interfaces } = state
+  const taking = interfaces.filter(({ participating }) => participating)
+  const outside = taking.filter(({ kind }) => kind !== 'loopback')
+  const where = outside.map(({ name: nic, kind, addresses }) => {
+    const address = addresses.find((one) => !one.startsWith('fe80')) ?? addresses[0] ?? 'no address'
+    return `${nic} (${kind}) ${address}`
+  })
   return h(
     Box,
-    { borderStyle: 'round', borderColor: 'cyan', paddingX: 1, flexDirection: 'column' },
+    { borderStyle: 'round', borderColor: 'cyan', paddingX: 1, flexDirection: 'column', flexShrink: 0 },
     h(
-      Text,
-      { wrap: 'truncate' },
-      h(Text, { bold: true }, printable(status.name)),
-      h(Text, { color: 'gray' }, `  ${status.id.slice(0, 12)}  port ${status.port}`),
+      Box,
+      { justifyContent: 'space-between' },
+      h(
+        Text,
+        { wrap: 'truncate' },
+        h(Text, { bold: true }, printable(name)),
+        h(Text, { color: 'gray' }, `  ${id.slice(0, 12)}…  port ${port}`),
+      ),
+      h(Text, { color: 'cyan' }, 'partyline'),
     ),
-    h(Text, { color: 'gray', wrap: 'truncate' }, words.join(' ')),
-    h(Text, { wrap: 'truncate' }, where.length > 0 ? where.join('   ') : 'no network but this machine itself'),
+    h(Text, { wrap: 'truncate' }, words.join(' ')),
+    h(Text, { wrap: 'truncate' }, where.length > 0 ? where.join('   ') : 'no network: only this machine itself'),
   )
 }
 
-function Heading({ title }: { title: string }): ReactElement {
-  return h(Text, { bold: true, color: 'cyan' }, title)
+function Title({ text }: { text: string }): ReactElement {
+  return h(Box, { flexShrink: 0 }, h(Text, { bold: true, color: 'cyan' }, text))
 }
 
-function Peer({ peer, selected, wide }: { peer: PeerView; selected: boolean; wide: boolean }): ReactElement {
-  const [sighting] = [...peer.sightings].sort((a, b) => a.age - b.age)
-  const methods = [...new Set(peer.sightings.map(({ method }) => method))].join('+')
+interface PeersProps {
+  readonly state: PartyState
+  readonly selected: string | undefined
+  readonly rows: number
+  readonly columns: number
+}
+
+function Peers({ state, selected, rows, columns }: PeersProps): ReactElement {
+  const { peers, lonely } = state
+  if (peers.length === 0) {
+    const text = lonely
+      ? ' Nobody else yet. Press n to start a second, temporary host on this machine,\n or start Partyline on another machine of this network.'
+      : ' Looking around …'
+    return h(Box, { height: rows + 1, flexShrink: 0 }, h(Text, { color: lonely ? 'yellow' : 'gray' }, text))
+  }
+  // The selected one stays in sight.
+  const at = Math.max(
+    0,
+    peers.findIndex(({ id }) => id === selected),
+  )
+  const first = Math.max(0, Math.min(at - rows + 1, peers.length - rows))
+  const shown = peers.slice(first, first + rows)
+  const widths = columnWidths(columns)
+  return h(
+    Box,
+    { flexDirection: 'column', flexShrink: 0 },
+    h(Box, null, h(Text, null, '  '), h(TitleCells, { widths })),
+    shown.map((peer) => h(Peer, { key: peer.id, peer, selected: peer.id === selected, widths })),
+  )
+}
+
+function TitleCells({ widths }: { widths: readonly number[] }): ReactElement {
+  const [name, state, route, methods] = widths
+  return h(
+    Fragment,
+    null,
+    h(Cell, { width: name, color: 'gray', text: 'NAME' }),
+    h(Cell, { width: state, color: 'gray', text: 'STATE' }),
+    h(Cell, { width: route, color: 'gray', text: 'ROUTE' }),
+    h(Cell, { width: methods, color: 'gray', text: 'SEEN BY' }),
+    h(Cell, { color: 'gray', text: 'AT' }),
+  )
+}
+
+/** Name, state, route, methods; the address takes the rest. */
+function columnWidths(columns: number): readonly number[] {
+  const name = Math.max(14, Math.min(32, columns - 62))
+  return [name, 11, 14, 13]
+}
+
+function Peer({
+  peer,
+  selected,
+  widths,
+}: {
+  peer: PeerView
+  selected: boolean
+  widths: readonly number[]
+}): ReactElement {
+  const methods = [...new Set(peer.sightings.map(({ method }) => method))].join(' ')
   const route = peer.route ? `${peer.route}${peer.rtt === null ? '' : ` ${duration(peer.rtt)}`}` : ''
-  const cells = [
-    h(Text, { key: 'mark', color: 'yellow' }, selected ? '› ' : '  '),
-    h(Box, { key: 'name', width: 20 }, h(Text, { bold: true, wrap: 'truncate' }, peerName(peer))),
-    h(Box, { key: 'state', width: 11 }, h(Text, { color: STATE_COLOURS[peer.state] }, peer.state)),
-    h(Box, { key: 'route', width: 13 }, h(Text, null, route)),
-    h(Box, { key: 'seen', width: 13 }, h(Text, { color: 'gray', wrap: 'truncate' }, methods)),
-    h(Text, { key: 'at', color: 'gray', wrap: 'truncate' }, sighting?.address ?? ''),
-    wide
-      ? h(
-          Text,
-          { key: 'id', color: 'gray' },
-          `  ${peer.id.slice(0, 12)}  ${peer.trust === 'unknown' ? '' : peer.trust}`,
-        )
-      : null,
-  ]
-  return h(Box, null, cells)
+  const mark = { trusted: ' ✓', blocked: ' ⊘', unknown: '' }[peer.trust]
+  return h(
+    Box,
+    null,
+    h(Box, { width: 2, flexShrink: 0 }, h(Text, { color: 'yellow' }, selected ? '›' : ' ')),
+    h(Cell, { width: widths[0], text: `${peerName(peer)}${mark}`, bold: true }),
+    h(Cell, { width: widths[1], text: peer.state, color: STATE_COLOURS[peer.state] }),
+    h(Cell, { width: widths[2], text: route }),
+    h(Cell, { width: widths[3], text: methods, color: 'gray' }),
+    h(Cell, { text: whereSeen(peer), color: 'gray' }),
+  )
 }
 
-function Line({ happening: { at, text, tone } }: { happening: Happening }): ReactElement {
+interface CellProps {
+  readonly text: string
+  readonly width?: number | undefined
+  readonly color?: string
+  readonly bold?: boolean
+}
+
+function Cell({ text, width, color, bold = false }: CellProps): ReactElement {
+  const box = width === undefined ? { flexGrow: 1, flexShrink: 1 } : { width, flexShrink: 0, paddingRight: 1 }
+  return h(Box, box, h(Text, { wrap: 'truncate', bold, ...(color && { color }) }, text))
+}
+
+/** Room for the time of a line. */
+const TIME_COLUMNS = 11
+
+/** The newest lines that fit, long ones on several rows. */
+function fitting(log: readonly LogLine[], rows: number, columns: number): readonly LogLine[] {
+  let first = log.length
+  for (let used = 0; first > 0; first--) {
+    used += Math.max(1, Math.ceil((log[first - 1]?.text.length ?? 0) / Math.max(1, columns - TIME_COLUMNS)))
+    if (used > rows) break
+  }
+  return log.slice(Math.min(first, log.length - 1))
+}
+
+function Line({ line: { at, text, kind } }: { line: LogLine }): ReactElement {
   const time = new Date(at).toTimeString().slice(0, 8)
-  const colour = tone === 'plain' ? {} : { color: TONE_COLOURS[tone] }
-  return h(Text, { wrap: 'truncate' }, h(Text, { color: 'gray' }, `  ${time} `), h(Text, colour, text))
+  const color = LINE_COLOURS[kind]
+  return h(
+    Box,
+    { flexShrink: 0 },
+    h(Box, { width: TIME_COLUMNS, flexShrink: 0 }, h(Text, { color: 'gray' }, ` ${time}`)),
+    h(Text, color === undefined ? {} : { color }, text),
+  )
 }
 
-function Keys({ lonely, any }: { lonely: boolean; any: boolean }): ReactElement {
+function Moving({ transfer, columns }: { transfer: Transfer; columns: number }): ReactElement {
+  const { direction, name } = transfer
+  const title = ` ${direction === 'in' ? '↓' : '↑'} ${name.length > 20 ? `${name.slice(0, 19)}…` : name}`
+  const bar = progressBar(transfer, columns < 100 ? 12 : 32)
+  return h(Box, { flexShrink: 0 }, h(Text, { wrap: 'truncate', color: 'green' }, `${title}  ${bar}`))
+}
+
+function Asking({ prompt: { question, typed } }: { prompt: Prompt }): ReactElement {
+  return h(
+    Text,
+    { wrap: 'truncate-start' },
+    h(Text, { color: 'yellow' }, `${question} `),
+    typed,
+    h(Text, { inverse: true }, ' '),
+    h(Text, { color: 'gray' }, '  (Enter sends, Esc leaves)'),
+  )
+}
+
+/** What can be pressed now. */
+function Keys({ state }: { state: PartyState }): ReactElement {
+  const { peers, offers, guest } = state
   const keys = [
-    ...(any ? ['↑↓ choose', 'c chat', 'p ping', 'f send a file', 'a accept an offer'] : []),
-    ...(lonely ? ['n second host'] : []),
+    ...(peers.length > 1 ? ['↑↓ choose'] : []),
+    ...(peers.length > 0 ? ['c chat', 'p ping', 'f offer a file'] : []),
+    ...(offers.length > 0 ? ['a take', 'x refuse'] : []),
+    ...(guest === 'none' && !someoneIsHere(peers) ? ['n second host'] : []),
     'q quit',
   ]
-  return h(Text, { color: 'gray' }, keys.join('   '))
+  return h(
+    Text,
+    { wrap: 'truncate' },
+    keys.flatMap((key, i) => {
+      const [letter = '', ...words] = key.split(' ')
+      return [
+        h(Text, { key: letter, bold: true }, `${i === 0 ? ' ' : '   '}${letter}`),
+        h(Text, { key, color: 'gray' }, ` ${words.join(' ')}`),
+      ]
+    }),
+  )
 }
