@@ -10,18 +10,18 @@ const script = (body: string): string[] => [process.execPath, '--input-type=modu
 
 const GARBAGE_ON_TCP = (target: string, port: number) =>
   script(`import net from 'node:net'; import { randomBytes } from 'node:crypto'
-    const dial = (bytes) => new Promise((done) => { const s = net.connect(${port}, '${target}', () => s.write(bytes)); s.on('close', done).on('error', () => {}) })
+    const dial = (bytes) => new Promise((done) => { const s = net.connect(${port}, '${target}', () => s.write(bytes)).resume(); s.on('close', done).on('error', () => {}) })
     await Promise.all([randomBytes(4096), Buffer.from('GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'), Buffer.from([22, 3, 1, 255, 255]), Buffer.alloc(70000, 22)].map(dial))`)
 
 const OLD_TLS = (target: string, port: number) =>
   script(`import tls from 'node:tls'
     const s = tls.connect({ host: '${target}', port: ${port}, rejectUnauthorized: false, maxVersion: 'TLSv1.2', ALPNProtocols: ['partyline/1'] })
-    await new Promise((done) => s.on('close', done).on('error', done))`)
+    s.resume(); await new Promise((done) => s.on('close', done).on('error', done))`)
 
 const NO_CERTIFICATE = (target: string, port: number) =>
   script(`import tls from 'node:tls'
     const s = tls.connect({ host: '${target}', port: ${port}, rejectUnauthorized: false, ALPNProtocols: ['partyline/1'] })
-    s.on('error', () => {}); await new Promise((done) => s.on('close', done))`)
+    s.resume(); s.on('error', () => {}); await new Promise((done) => s.on('close', done))`)
 
 const GARBAGE_BEACONS = (target: string, port: number) =>
   script(`import dgram from 'node:dgram'; import { randomBytes } from 'node:crypto'
