@@ -12,13 +12,19 @@ export class VirtualClock implements Clock {
   readonly #pending = new Set<Pending>()
   #now: Milliseconds = 0
   #order = 0
+  #wallAtZero: UnixMilliseconds = 1_800_000_000_000
 
   now(): Milliseconds {
     return this.#now
   }
 
   wall(): UnixMilliseconds {
-    return 1_800_000_000_000 + this.#now
+    return this.#wallAtZero + this.#now
+  }
+
+  /** Sets the wall clock, as a person, a time server or a sleep of the machine does; no time passes. */
+  setWall(wall: UnixMilliseconds): void {
+    this.#wallAtZero = wall - this.#now
   }
 
   after(delay: Milliseconds, task: () => void): Timer {

@@ -23,10 +23,11 @@ export function plainAddress(address: string): string {
   return bare.toLowerCase().startsWith('::ffff:') && isIP(bare.slice(7)) === 4 ? bare.slice(7) : bare
 }
 
-/** How far an address reaches. */
+/** How far an address reaches; what is no address (a name, say) counts as global. */
 export function scopeOf(address: string): InterfaceAddress['scope'] {
   const plain = plainAddress(address)
-  const family = isIP(plain) === 6 ? 6 : 4
+  const family = isIP(plain)
+  if (family !== 4 && family !== 6) return 'global'
   if (LOOPBACK[family].check(plain, label(family))) return 'loopback'
   if (LINK_LOCAL[family].check(plain, label(family))) return 'link-local'
   return PRIVATE[family].check(plain, label(family)) ? 'private' : 'global'
@@ -41,18 +42,42 @@ export function broadcastOf(address: string, prefix: number): string | undefined
   return [24, 16, 8, 0].map((shift) => Math.floor(last / 2 ** shift) % 256).join('.')
 }
 
-/** True when `address` is on the network of an interface's address. */
-export function sameSubnet(address: string, { address: own, family, prefix }: InterfaceAddress): boolean {
-  const plain = plainAddress(address)
-  if (isIP(plain) !== family) return false
-  return listOf(label(family), [own, prefix]).check(plain, label(family))
+/** The network of each address that was asked about: making one costs forty times what a look into it does. */
+const networks = new WeakMap<InterfaceAddress, BlockList>()
+
+function networkOf(own: InterfaceAddress): BlockList {
+  const known = networks.get(own)
+  if (known) return known
+  const network = listOf(label(own.family), [own.address, own.prefix])
+  networks.set(own, network)
+  return network
 }
 
-/** The interface an address belongs to: by the zone of a link-local one, else by the networks of the interfaces. */
+/** True when `address` is on the network of an interface's address. */
+export function sameSubnet(address: string, own: InterfaceAddress): boolean {
+  const plain = plainAddress(address)
+  return isIP(plain) === own.family && networkOf(own).check(plain, label(own.family))
+}
+
+/**
+ * The interface an address belongs to: by its zone if it has one, else by the interfaces' networks, of which the
+ * smallest wins, as in routing. A link-local address without a zone belongs to no interface in particular when
+ * several have such a network.
+ */
 export function interfaceOf(address: string, interfaces: readonly NetworkInterface[]): NetworkInterface | undefined {
   const zone = address.split('%')[1]
-  if (zone !== undefined) return interfaces.find(({ name, index }) => name === zone || String(index) === zone)
-  return interfaces.find(({ addresses }) => addresses.some((own) => sameSubnet(address, own)))
+  if (zone) return interfaces.find(({ name, index }) => name === zone || (index > 0 && String(index) === zone))
+  const near = interfaces
+    .map((one) => ({ one, prefix: longestPrefix(address, one) }))
+    .filter(({ prefix }) => prefix >= 0)
+    .sort((a, b) => b.prefix - a.prefix)
+  if (near.length > 1 && scopeOf(address) === 'link-local') return undefined
+  return near[0]?.one
+}
+
+/** The length of the longest prefix of an interface that an address matches; -1 if there is none. */
+function longestPrefix(address: string, { addresses }: NetworkInterface): number {
+  return Math.max(-1, ...addresses.filter((own) => sameSubnet(address, own)).map(({ prefix }) => prefix))
 }
 
 /** True when one of these interfaces has this very address. */

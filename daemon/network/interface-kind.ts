@@ -11,22 +11,26 @@ export interface InterfaceFacts {
 }
 
 /**
- * Names tell more than drivers do: inside a container `eth0` is a virtual device and yet the cable. First match wins.
+ * Names tell more than drivers do: inside a container `eth0` is a virtual device and yet the cable, and so is a bridge
+ * or a bond that carries the host's own address. First match wins. Letters that could begin any name stand with a
+ * digit: `gre0` is a tunnel, `green0` is what some firewalls call the LAN.
  */
 const BY_NAME: readonly (readonly [RegExp, InterfaceKind])[] = [
   [/^lo\d*$|^loopback/i, 'loopback'],
   [
-    /^(tun|tap|wg|tailscale|zt|utun|ppp|ipsec|gif|stf|nordlynx|proton|mullvad|wgpia|cscotun|gpd|ham|ygg|nebula|vti|gre|sit|ip6tnl)\d*/i,
+    /^(tun|tap|wg|tailscale|zt|utun|ppp|ipsec|nord|proton|pvpn|mullvad|cscotun|ygg|nebula|hamachi|vpn|cloudflare)/i,
     'vpn',
   ],
-  [/\b(tailscale|zerotier|wireguard|openvpn|tap-windows|wintun|vpn)\b/i, 'vpn'],
+  [/^(ham|gpd|gif|stf|vti|ip6?_?vti|gre|ip6gre|gretap|sit|ip6tnl|tunl|ipip|l2tp|xfrm|warp)\d/i, 'vpn'],
+  [/\b(tailscale|zerotier|wireguard|openvpn|nordvpn|anyconnect|tap-windows|wintun|vpn)\b/i, 'vpn'],
   [
-    /^(docker|br-[0-9a-f]{6,}|veth|virbr|vnet|cni|flannel|cali|podman|lxcbr|lxdbr|incusbr|kube|weave|vmnet|vboxnet|bridge\d|hv_|ap\d|llw\d|awdl\d)/i,
+    /^(docker|br-[0-9a-f]{12}$|veth|virbr|vnet\d|cni|flannel|cali|cilium|podman|nerdctl|lxc|lxdbr|incusbr|mpqemubr|kube|weave|antrea|hassio|waydroid|vmnet|vboxnet|bridge1\d\d|ap\d|llw\d|awdl\d|anpi\d)/i,
     'container',
   ],
   [/\b(vethernet|virtualbox|vmware|hyper-v|wsl|docker)\b/i, 'container'],
-  [/^(wl|wlan|ath|ra\d|wifi)|\b(wi-fi|wireless|wlan)\b/i, 'wifi'],
-  [/^(eth|en[opsx]|em\d|end\d|usb\d|lan)|\bethernet\b/i, 'cable'],
+  [/^(wl|ath\d|ra\d|wifi)|\b(wi-fi|wireless|wlan)\b/i, 'wifi'],
+  [/^(br\d|br-lan|vmbr\d|bond\d|team\d|vlan\d)/i, 'cable'],
+  [/^(eth\d|en[abcdopsuvx]\w*\d|en[ox]|em\d|usb\d|lan)|\bethernet\b/i, 'cable'],
 ]
 
 /** What an interface is, by its name and, where that does not tell, by what the system knows of it. */

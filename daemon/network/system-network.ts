@@ -5,14 +5,16 @@ import type { Logger } from '../logger.ts'
 import type { Milliseconds } from '../types.ts'
 import { broadcastOf, scopeOf } from './addresses.ts'
 import { type InterfaceFacts, interfaceKind } from './interface-kind.ts'
-import type { InterfaceAddress, Network, NetworkChange, NetworkInterface } from './network.ts'
+import type { InterfaceAddress, InterfaceKind, Network, NetworkChange, NetworkInterface } from './network.ts'
 
 /** The list of interfaces that are up is cheap to read (a netlink dump), and so is asked for often. */
 const LOOK_INTERVAL: Milliseconds = 2000
-/** The wall clock ran this much further than the monotonic one between two looks: the machine slept. */
+/** This much more time than there should be between two looks: the machine slept. */
 const SLEEP_THRESHOLD: Milliseconds = 5000
-/** How long `start` waits for what only slow system tools know. */
+/** How long an interface whose name tells nothing waits for what slow system tools know of it. */
 const FACTS_PATIENCE: Milliseconds = 1500
+/** Facts of interfaces that are gone are kept up to this many, for those that come back. */
+const MAX_FACTS = 100
 
 type RawInterfaces = NodeJS.Dict<NetworkInterfaceInfo[]>
 
@@ -27,16 +29,24 @@ interface SystemNetworkOptions {
   readonly readFacts?: () => Promise<readonly InterfaceFacts[]>
 }
 
-/** The machine's interfaces: looked at every two seconds; kinds, speeds and MTUs asked for when a new name appears. */
+/**
+ * The machine's interfaces: looked at every two seconds; kinds, speeds and MTUs asked for when a new name appears, and
+ * filled in when they come. Only an interface whose name tells nothing waits for that before it takes part: it may be
+ * a virtual one.
+ */
 export class SystemNetwork implements Network {
   readonly #options: SystemNetworkOptions
   readonly #listeners = new Set<(change: NetworkChange) => void>()
-  readonly #facts = new Map<string, InterfaceFacts>()
+  /** By name; undefined for those the system was asked about and told nothing of. */
+  readonly #facts = new Map<string, InterfaceFacts | undefined>()
   #interfaces: readonly NetworkInterface[] = []
   #timer: Timer | undefined
   #lastNow: Milliseconds = 0
   #lastWall = 0
   #started = false
+  #unreadable = false
+  #asking = false
+  #askAgain = false
 
   constructor(options: SystemNetworkOptions) {
     this.#options = options
@@ -48,13 +58,8 @@ export class SystemNetwork implements Network {
     const { clock } = this.#options
     this.#lastNow = clock.now()
     this.#lastWall = clock.wall()
-    let timer: Timer | undefined
-    const patience = new Promise<void>((resolve) => {
-      timer = clock.after(FACTS_PATIENCE, resolve)
-    })
-    await Promise.race([this.#learnFacts(), patience])
-    timer?.cancel()
-    this.#interfaces = this.#read()
+    this.#interfaces = this.#read() ?? []
+    void this.#learnFacts()
     this.#schedule()
   }
 
@@ -85,15 +90,9 @@ export class SystemNetwork implements Network {
   }
 
   #look(): void {
-    const { clock } = this.#options
-    const now = clock.now()
-    const wall = clock.wall()
-    const jump = wall - this.#lastWall - (now - this.#lastNow)
-    this.#lastNow = now
-    this.#lastWall = wall
-
+    const slept = this.#sleptSinceLastLook()
     const before = new Map(this.#interfaces.map((one) => [one.name, one]))
-    this.#interfaces = this.#read()
+    this.#interfaces = this.#read() ?? this.#interfaces
     const after = new Map(this.#interfaces.map((one) => [one.name, one]))
     const change: NetworkChange = {
       interfaces: this.#interfaces,
@@ -102,11 +101,27 @@ export class SystemNetwork implements Network {
       altered: [...after.keys()].filter(
         (name) => before.has(name) && fingerprint(before.get(name)) !== fingerprint(after.get(name)),
       ),
-      slept: jump > SLEEP_THRESHOLD ? jump : 0,
+      slept,
     }
-    if (change.appeared.some((name) => !this.#facts.has(name))) void this.#learnFacts()
-    if (change.slept > 0 || [change.appeared, change.vanished, change.altered].some((names) => names.length > 0))
+    if (change.appeared.some((name) => this.#isWorthAsking(name))) void this.#learnFacts()
+    if (slept > 0 || [change.appeared, change.vanished, change.altered].some((names) => names.length > 0))
       this.#tell(change)
+  }
+
+  /**
+   * While the machine sleeps, the monotonic clock stands still on Linux; on macOS (libuv takes `mach_continuous_time`)
+   * and Windows it runs on, and the look is late instead. A process that was stopped for as long looks the same, and
+   * needs the same care. A wall clock that is set back is no sleep.
+   */
+  #sleptSinceLastLook(): Milliseconds {
+    const { clock } = this.#options
+    const now = clock.now()
+    const wall = clock.wall()
+    const elapsed = now - this.#lastNow
+    const missed = Math.max(wall - this.#lastWall - elapsed, elapsed - LOOK_INTERVAL)
+    this.#lastNow = now
+    this.#lastWall = wall
+    return missed > SLEEP_THRESHOLD ? missed : 0
   }
 
   #tell(change: NetworkChange): void {
@@ -121,37 +136,75 @@ export class SystemNetwork implements Network {
     }
   }
 
+  /** Containers come and go, each with an interface of its own; their names say enough. */
+  #isWorthAsking(name: string): boolean {
+    const kind = interfaceKind(name)
+    return !this.#facts.has(name) && kind !== 'container' && kind !== 'vpn' && kind !== 'loopback'
+  }
+
   /** Slow (it starts processes), so asked for only at start and when a name is new; without it, names have to do. */
   async #learnFacts(): Promise<void> {
+    this.#askAgain = this.#asking
+    if (this.#asking) return
+    this.#asking = true
+    const patience = this.#options.clock.after(FACTS_PATIENCE, () => this.#settle())
     try {
       const read = this.#options.readFacts ?? readSystemFacts
       for (const facts of await read()) this.#facts.set(facts.iface, facts)
     } catch (error) {
       this.#options.logger.warn('the system tells nothing of its interfaces', { error: String(error) })
     }
+    patience.cancel()
+    this.#asking = false
+    if (this.#askAgain && this.#started) return this.#learnFacts()
+    this.#settle()
   }
 
-  #read(): readonly NetworkInterface[] {
-    const raw = (this.#options.read ?? networkInterfaces)()
-    return Object.entries(raw).flatMap(([name, infos]) => (infos ? [this.#describe(name, infos)] : []))
+  /** No more will be known of the interfaces there are for now. */
+  #settle(): void {
+    if (!this.#started) return
+    const present = new Set(this.#interfaces.map(({ name }) => name))
+    for (const name of present) if (!this.#facts.has(name)) this.#facts.set(name, undefined)
+    for (const name of this.#facts.keys())
+      if (this.#facts.size > MAX_FACTS && !present.has(name)) this.#facts.delete(name)
+    this.#look()
+  }
+
+  /** Undefined when the system does not let us (a sandbox without netlink sockets, say). */
+  #read(): readonly NetworkInterface[] | undefined {
+    try {
+      const raw = (this.#options.read ?? networkInterfaces)()
+      this.#unreadable = false
+      return Object.entries(raw).flatMap(([name, infos]) => (infos ? [this.#describe(name, infos)] : []))
+    } catch (error) {
+      if (!this.#unreadable) this.#options.logger.error('cannot list the interfaces', { error: String(error) })
+      this.#unreadable = true
+      return undefined
+    }
   }
 
   #describe(name: string, infos: readonly NetworkInterfaceInfo[]): NetworkInterface {
     const facts = this.#facts.get(name)
     const kind = interfaceKind(name, facts)
-    const { include, exclude } = this.#options
-    const chosen =
-      include.length > 0 ? include.includes(name) || kind === 'loopback' : kind !== 'vpn' && kind !== 'container'
     return {
       name,
-      index: infos.find((info) => info.family === 'IPv6')?.scopeid || 0,
+      // Only link-local addresses come with it.
+      index: infos.find((info) => info.family === 'IPv6' && info.scopeid > 0)?.scopeid ?? 0,
       kind,
-      participating: chosen && !exclude.includes(name),
+      participating: this.#participates(name, kind),
       multicast: kind !== 'loopback',
       addresses: infos.map(describeAddress),
       ...(facts?.speed && facts.speed > 0 && { speed: facts.speed * 1_000_000 }),
       ...(facts?.mtu && { mtu: facts.mtu }),
     }
+  }
+
+  #participates(name: string, kind: InterfaceKind): boolean {
+    const { include, exclude } = this.#options
+    if (exclude.includes(name)) return false
+    if (kind === 'loopback') return true
+    if (include.length > 0) return include.includes(name)
+    return kind !== 'vpn' && kind !== 'container' && (kind !== 'other' || this.#facts.has(name))
   }
 }
 
@@ -172,9 +225,16 @@ function describeAddress({ address, family, cidr }: NetworkInterfaceInfo): Inter
   }
 }
 
-/** What makes an interface a different one for those who use it: its addresses, and whether it takes part. */
+/**
+ * What makes an interface a different one for those who use it: its addresses, whether it takes part, and its index,
+ * which changes when the device was taken away and put back between two looks, memberships of groups and all.
+ */
 function fingerprint(one: NetworkInterface | undefined): string {
   return one
-    ? JSON.stringify([one.participating, one.addresses.map(({ address, prefix }) => `${address}/${prefix}`).sort()])
+    ? JSON.stringify([
+        one.participating,
+        one.index,
+        one.addresses.map(({ address, prefix }) => `${address}/${prefix}`).sort(),
+      ])
     : ''
 }
