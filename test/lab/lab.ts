@@ -17,9 +17,8 @@ export function labMissing(programs: readonly string[] = []): string | undefined
   const missing = ['ip', 'nft', '/usr/bin/python3', 'unshare', ...programs].filter((program) => !isInstalled(program))
   if (missing.length > 0) return `${missing.join(', ')} not installed`
   try {
-    const probe = `labprobe-${process.pid}`
-    execFileSync('ip', ['netns', 'add', probe], { stdio: 'ignore', env: { PATH } })
-    execFileSync('ip', ['netns', 'del', probe], { stdio: 'ignore', env: { PATH } })
+    const probe = ['-c', 'ip netns add "$0" && ip netns del "$0"', `labprobe-${process.pid}`]
+    execFileSync('sh', probe, { stdio: 'ignore', env: { PATH } })
   } catch {
     return 'this machine does not permit network namespaces'
   }
