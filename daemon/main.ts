@@ -349,7 +349,7 @@ class Daemon implements RunningDaemon {
           logger: part('mdns'),
           refusals,
           prober: beacon,
-          hears: (peer) => beacon.hears(peer),
+          hears: (peer, at) => beacon.hears(peer, at),
         }),
       )
     methods.push(

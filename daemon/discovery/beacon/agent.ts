@@ -105,8 +105,9 @@ export class BeaconAgent {
     return this.#entries.size + 1
   }
 
-  knows(peer: PeerId): boolean {
-    return this.#entries.has(peer)
+  /** True while the peer is heard at this address. */
+  knows(peer: PeerId, at: Pick<Source, 'address' | 'interface'>): boolean {
+    return this.#known.has(keyOf(peer, at))
   }
 
   get deadline(): Milliseconds {
@@ -295,4 +296,5 @@ export class BeaconAgent {
 
 const instanceOf = ({ peer, instance }: Beacon): string => `${peer} ${instance}`
 
-const keyOf = (peer: PeerId, { address, interface: on }: Source): string => `${peer} ${on} ${address}`
+const keyOf = (peer: PeerId, { address, interface: on }: Pick<Source, 'address' | 'interface'>): string =>
+  `${peer} ${on} ${address}`

@@ -135,9 +135,9 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
       })
   }
 
-  /** True while the peer is heard by beacon. */
-  hears(peer: PeerId): boolean {
-    return this.#agent?.knows(peer) ?? false
+  /** True while the peer is heard by beacon at this address. */
+  hears(peer: PeerId, at: { readonly address: string; readonly interface: string }): boolean {
+    return this.#agent?.knows(peer, at) ?? false
   }
 
   probe(target: HostPort, interfaceName: string): Promise<Sighting | undefined> {

@@ -6,7 +6,7 @@ import { type NetworkChange, type NetworkInterface, scopedAddress } from '../../
 import type { Refusals } from '../../refusals.ts'
 import type { Milliseconds, PeerId, Sighting } from '../../types.ts'
 import type { Announcement, DiscoveryEvents, DiscoveryMethod, DiscoveryState, Prober } from '../discovery.ts'
-import { readRecord, SERVICE_NAME } from './record.ts'
+import { isInstance, readRecord, SERVICE_NAME } from './record.ts'
 import { type DnsPacket, MdnsResponder, type PacketSource } from './responder.ts'
 
 /** Hosts followed, an entry for each address. */
@@ -16,19 +16,22 @@ const STALE: Milliseconds = 15_000
 const LOOK_INTERVAL: Milliseconds = 5000
 /** Hosts asked at a time. */
 const MAX_QUESTIONS = 32
+/** A host that answers no probe is asked by mDNS as well: a firewall may let only that through. It has this long to answer. */
+const SECOND_CHANCE: Milliseconds = 2000
 
 interface MdnsOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly refusals: Refusals
   readonly prober: Prober
-  /** True while another method vouches for the peer, so that it need not be asked. */
-  readonly hears?: (peer: PeerId) => boolean
+  /** True while another method hears the peer at this address, so that it need not be asked. */
+  readonly hears?: (peer: PeerId, at: { readonly address: string; readonly interface: string }) => boolean
 }
 
 interface Entry {
   readonly sighting: Sighting
   readonly fqdn: string
+  readonly responder: MdnsResponder
   heard: Milliseconds
   asking: boolean
 }
@@ -82,15 +85,15 @@ export class MdnsDiscovery implements DiscoveryMethod {
 
   states(): readonly DiscoveryState[] {
     return this.#interfaces.filter(isUsable).map(({ name }) => {
-      const families = [...this.#responders].flatMap(([key, one]) =>
-        one.interface === name ? [`IPv${key.at(-1)}`] : [],
+      const families = [...this.#responders].flatMap(([id, one]) =>
+        one.interface === name && !this.#failures.has(id) ? [`IPv${id.at(-1)}`] : [],
       )
       const failures = [...this.#failures].flatMap(([key, reason]) => (key.startsWith(`${name} `) ? [reason] : []))
       const detail = [
         ...(families.length > 0 ? [`announces and asks over ${families.join(' and ')}`] : []),
         ...failures,
       ].join('; ')
-      const state = families.length > failures.length ? 'active' : 'failed'
+      const state = families.length > 0 ? 'active' : 'failed'
       return { method: 'mdns', interface: name, state, detail: detail || 'no address to announce from' } as const
     })
   }
@@ -128,10 +131,14 @@ export class MdnsDiscovery implements DiscoveryMethod {
         peer: announcement.peer,
         name: announcement.name,
         port: announcement.port,
+        isMine: ({ address }) => interfaceOf(address, this.#interfaces)?.name === one.name,
+        known: () =>
+          [...this.#entries.values()].flatMap((entry) => (entry.responder === responder ? [entry.fqdn] : [])),
         onResponse: (packet, from) => this.#heard(one.name, responder, packet, from),
-        onFound: (service) => this.#found(one.name, service),
-        onLost: (service) => this.#lost(one.name, service),
+        onRefused: (code) => this.#options.refusals.count(code),
+        onLost: (service) => this.#lost(responder, service),
         onError: (error) => {
+          if (this.#failures.get(id) === error.message) return
           this.#failures.set(id, error.message)
           this.#options.logger.warn('mDNS fails on an interface', { interface: one.name, family, error: error.message })
         },
@@ -142,53 +149,35 @@ export class MdnsDiscovery implements DiscoveryMethod {
     }
   }
 
-  #found(interfaceName: string, service: Service): void {
-    const from = service.referer
-    // A socket hears what any of this machine's sockets joined: what came in elsewhere is somebody else's to tell.
-    if (!from || !this.#isFrom(interfaceName, from.address)) return
-    const record = readRecord(service)
-    if (!record) {
-      // Without TXT it is only half an answer, which is being asked for; with one it is not ours.
-      if (service.txt && Object.keys(service.txt).length > 0) this.#options.refusals.count('peer.bad-record')
-      return
+  /** Every response: who is new is seen, who is known is fresh again, and what came in pieces is asked for. */
+  #heard(interfaceName: string, responder: MdnsResponder, packet: DnsPacket, from: PacketSource): void {
+    const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])].filter(({ ttl = 0 }) => ttl > 0)
+    const pointers = records.filter(({ type, name }) => type === 'PTR' && name.toLowerCase() === SERVICE_NAME)
+    for (const fqdn of new Set(pointers.map(({ data }) => String(data)))) {
+      const service = isInstance(fqdn) ? responder.service(fqdn) : undefined
+      if (!service?.txt) responder.askFor(fqdn)
+      else this.#found(interfaceName, responder, service, from)
     }
+  }
+
+  #found(interfaceName: string, responder: MdnsResponder, service: Service, from: PacketSource): void {
+    const record = readRecord(service)
+    if (!record) return this.#options.refusals.count('peer.bad-record')
     if (record.peer === this.#announcement?.peer) return
     const address = scopedAddress(from.address, interfaceName)
     const sighting: Sighting = { ...record, method: 'mdns', interface: interfaceName, address, proven: false }
     const id = keyOf(sighting)
     this.#entries.delete(id)
-    this.#entries.set(id, { sighting, fqdn: service.fqdn, heard: this.#options.clock.now(), asking: false })
+    this.#entries.set(id, { sighting, fqdn: service.fqdn, responder, heard: this.#options.clock.now(), asking: false })
     const [oldest] = this.#entries.values()
     if (this.#entries.size > MAX_ENTRIES && oldest) this.#drop(oldest)
     this.#events?.seen(sighting)
   }
 
-  #lost(interfaceName: string, { fqdn }: Service): void {
+  /** It said goodbye. */
+  #lost(responder: MdnsResponder, { fqdn }: Service): void {
     for (const entry of [...this.#entries.values()])
-      if (entry.fqdn === fqdn && entry.sighting.interface === interfaceName) this.#drop(entry)
-  }
-
-  /** Every response: what is known is fresh again; what came in pieces is asked for. */
-  #heard(interfaceName: string, responder: MdnsResponder, packet: DnsPacket, from: PacketSource): void {
-    if (!this.#isFrom(interfaceName, from.address)) return
-    const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])].filter(({ ttl = 0 }) => ttl > 0)
-    const pointers = records.filter(({ type, name }) => type === 'PTR' && name.toLowerCase() === SERVICE_NAME)
-    for (const { data } of pointers) {
-      const fqdn = String(data)
-      const about = records.filter(({ name }) => name === fqdn).map(({ type }) => type)
-      if (!about.includes('SRV') || !about.includes('TXT')) {
-        if (![...this.#entries.values()].some((entry) => entry.fqdn === fqdn)) responder.askFor(fqdn)
-      }
-      for (const entry of this.#entries.values()) {
-        if (entry.fqdn !== fqdn || entry.sighting.interface !== interfaceName) continue
-        entry.heard = this.#options.clock.now()
-        this.#events?.seen(entry.sighting)
-      }
-    }
-  }
-
-  #isFrom(interfaceName: string, address: string): boolean {
-    return interfaceOf(address, this.#interfaces)?.name === interfaceName
+      if (entry.fqdn === fqdn && entry.responder === responder) this.#drop(entry)
   }
 
   #forget(interfaceName: string): void {
@@ -205,11 +194,10 @@ export class MdnsDiscovery implements DiscoveryMethod {
   #watch(): void {
     const { clock, hears = () => false } = this.#options
     this.#timer = clock.after(LOOK_INTERVAL, () => {
-      for (const { responder } of this.#responders.values()) responder.expire()
       const before = clock.now() - STALE
       const stale = [...this.#entries.values()].filter(({ heard, asking }) => heard <= before && !asking)
       for (const entry of stale.slice(0, MAX_QUESTIONS)) {
-        if (hears(entry.sighting.peer)) entry.heard = clock.now()
+        if (hears(entry.sighting.peer, entry.sighting)) entry.heard = clock.now()
         else void this.#ask(entry)
       }
       this.#watch()
@@ -217,17 +205,24 @@ export class MdnsDiscovery implements DiscoveryMethod {
   }
 
   async #ask(entry: Entry): Promise<void> {
+    const { clock, prober } = this.#options
     entry.asking = true
     const { sighting } = entry
-    const answer = await this.#options.prober.probe(
-      { address: sighting.address, port: sighting.port },
-      sighting.interface,
-    )
-    entry.asking = false
-    if (!this.#events || this.#entries.get(keyOf(sighting)) !== entry) return
-    if (answer?.peer !== sighting.peer) return this.#drop(entry)
-    entry.heard = this.#options.clock.now()
-    this.#events.seen(sighting)
+    const isCurrent = (): boolean => this.#events !== undefined && this.#entries.get(keyOf(sighting)) === entry
+    const target = { address: sighting.address, port: sighting.port }
+    const answer = await prober.probe(target, sighting.interface)
+    if (!isCurrent()) return
+    if (answer?.peer === sighting.peer) {
+      entry.asking = false
+      entry.heard = clock.now()
+      this.#events?.seen(sighting)
+      return
+    }
+    // An answer to this makes a new entry in place of this one.
+    entry.responder.askFor(entry.fqdn)
+    clock.after(SECOND_CHANCE, () => {
+      if (isCurrent()) this.#drop(entry)
+    })
   }
 }
 

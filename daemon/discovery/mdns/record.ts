@@ -37,6 +37,16 @@ export function instanceName(peer: PeerId, name: string): string {
   return readable + suffix
 }
 
+/** True for the full name of an instance of our service that may be asked for: one label of readable bytes before the service's name. */
+export function isInstance(fqdn: string): boolean {
+  const label = fqdn.slice(0, -SERVICE_NAME.length - 1)
+  return (
+    fqdn.toLowerCase().endsWith(`.${SERVICE_NAME}`) &&
+    Buffer.byteLength(label) <= MAX_LABEL &&
+    /^[^.\p{C}\uFFFD]+$/u.test(label)
+  )
+}
+
 /** The host that a service is, or undefined where its records are not a Partyline host's. Never throws, whatever they hold. */
 export function readRecord({ port, txt }: FoundService): HostRecord | undefined {
   if (typeof txt !== 'object' || txt === null) return undefined

@@ -1,10 +1,12 @@
 import { createSocket } from 'node:dgram'
 import { Bonjour, type Browser, type Service } from 'bonjour-service'
 import type { Clock, Timer } from '../../clock.ts'
+import type { ErrorCode } from '../../errors.ts'
 import { plainAddress } from '../../network/addresses.ts'
 import type { InterfaceAddress } from '../../network/network.ts'
 import type { Milliseconds, PeerId } from '../../types.ts'
-import { instanceName, SERVICE_NAME, SERVICE_TYPE, txtOf } from './record.ts'
+import { TokenBucket, TokenBuckets } from '../beacon/token-bucket.ts'
+import { instanceName, isInstance, SERVICE_NAME, SERVICE_TYPE, txtOf } from './record.ts'
 
 /** Pauses between questions; the last is kept (RFC 6762 section 5.2 wants them to grow threefold at most an hour). */
 const QUESTIONS: readonly Milliseconds[] = [1000, 3000, 9000, 27_000, 60_000]
@@ -16,6 +18,16 @@ const ANSWER_SPREAD: Milliseconds = 100
 const RECORD_TTL = 120
 /** Known answers told in a question, as many as fit in one packet. */
 const MAX_KNOWN_ANSWERS = 15
+/** Services that the package's browser keeps; it looks through all of them for each that comes. */
+const MAX_SERVICES = 1000
+/** Questions and records of one packet; what holds more is no honest packet. */
+const MAX_QUESTIONS = 64
+const MAX_RECORDS = 256
+/** Packets looked at, from one address and in all, a second and at once. */
+const PER_ADDRESS = { rate: 50, burst: 200, addresses: 4096 }
+const IN_ALL = { rate: 500, burst: 2000 }
+/** Questions for what came in pieces or fell silent: somebody else's packets must not make us send many of our own. */
+const ASKING = { rate: 10, burst: 40 }
 /** A goodbye may take this long. */
 const GOODBYE_PATIENCE: Milliseconds = 500
 
@@ -50,8 +62,15 @@ interface Internals {
       on(event: 'query' | 'response', listener: (packet: DnsPacket, from: PacketSource) => void): void
       on(event: 'warning' | 'error', listener: (error: Error) => void): void
       removeAllListeners(event: string): void
+      emit(event: string, ...args: unknown[]): boolean
     }
   }
+}
+
+/** What the browser keeps of each service it ever saw. */
+interface BrowserInternals {
+  readonly _services: Service[]
+  readonly serviceMap: Record<string, boolean>
 }
 
 interface ResponderOptions {
@@ -63,8 +82,12 @@ interface ResponderOptions {
   readonly peer: PeerId
   readonly name: string
   readonly port: number
+  /** True for a packet that came in on this interface: a socket hears what any of the machine's sockets joined. */
+  readonly isMine: (from: PacketSource) => boolean
+  /** Full names of the instances that need not answer our questions. */
+  readonly known: () => readonly string[]
   readonly onResponse: (packet: DnsPacket, from: PacketSource) => void
-  readonly onFound: (service: Service) => void
+  readonly onRefused: (code: ErrorCode) => void
   readonly onLost: (service: Service) => void
   readonly onError: (error: Error) => void
 }
@@ -75,6 +98,9 @@ export class MdnsResponder {
   readonly #bonjour: Bonjour
   readonly #mdns: Internals['server']['mdns']
   readonly #browser: Browser
+  readonly #perAddress = new TokenBuckets(PER_ADDRESS)
+  readonly #inAll: TokenBucket
+  readonly #asking: TokenBucket
   readonly #lastAnswers = new Map<string, Milliseconds>()
   readonly #timers = new Set<Timer>()
   readonly #respond: Internals['server']['mdns']['respond']
@@ -84,7 +110,9 @@ export class MdnsResponder {
 
   constructor(options: ResponderOptions) {
     this.#options = options
-    const { interfaceName, family, addresses } = options
+    const { interfaceName, family, addresses, clock } = options
+    this.#inAll = new TokenBucket(IN_ALL.rate, IN_ALL.burst, clock.now())
+    this.#asking = new TokenBucket(ASKING.rate, ASKING.burst, clock.now())
     const own = addresses.find((address) => address.family === 4)?.address
     const sockets =
       family === 4
@@ -101,25 +129,66 @@ export class MdnsResponder {
     const { server } = this.#bonjour as unknown as Internals
     this.#mdns = server.mdns
     this.#mdns.on('error', options.onError)
-    this.#mdns.on('warning', () => {})
+    this.#mdns.on('warning', (error) => {
+      // The system's errors have a code (a membership that failed, say); without one it was a packet that cannot be read.
+      if ('code' in error) options.onError(error)
+      else options.onRefused('peer.malformed')
+    })
+    const emit = this.#mdns.emit.bind(this.#mdns)
+    this.#mdns.emit = (event, ...args) =>
+      event === 'query' || event === 'response'
+        ? this.#admit(args[0] as DnsPacket, args[1] as PacketSource, () => emit(event, ...args))
+        : emit(event, ...args)
     this.#respond = this.#mdns.respond.bind(this.#mdns)
     this.#mdns.respond = (response, done) => this.#answer(response, done)
     this.#mdns.removeAllListeners('query')
     this.#mdns.on('query', (packet) => {
       if (!this.#isKnownTo(packet)) server.respondToQuery(packet)
     })
-    this.#mdns.on('response', options.onResponse)
     this.#service = this.#publish(options.name)
     this.#browser = this.#bonjour.find({ type: SERVICE_TYPE })
-    this.#browser.on('up', options.onFound)
-    this.#browser.on('srv-update', options.onFound)
-    this.#browser.on('txt-update', options.onFound)
     this.#browser.on('down', options.onLost)
+    // After the browser, so that it knows the service already.
+    this.#mdns.on('response', (packet, from) => {
+      options.onResponse(packet, from)
+      this.#trim()
+    })
     this.#askAgain()
+  }
+
+  /** What the records of an instance said last. */
+  service(fqdn: string): Service | undefined {
+    return this.#browser.services.find((service) => service.fqdn === fqdn)
+  }
+
+  /** Lets a packet through, unless it is another interface's, one too many, or one that the package stumbles over. */
+  #admit(packet: DnsPacket, from: PacketSource, pass: () => boolean): boolean {
+    const { clock, isMine, onRefused } = this.#options
+    if (this.#closed || !isMine(from)) return false
+    const now = clock.now()
+    const { questions = [], answers = [], additionals = [] } = packet
+    if (!this.#perAddress.take(from.address, now) || !this.#inAll.take(now)) onRefused('peer.rate-limited')
+    else if (questions.length > MAX_QUESTIONS || answers.length + additionals.length > MAX_RECORDS)
+      onRefused('peer.oversized')
+    else
+      try {
+        return pass()
+      } catch {
+        onRefused('peer.malformed')
+      }
+    return false
+  }
+
+  /** The browser forgets nobody by itself: what is too many goes, oldest first. */
+  #trim(): void {
+    const { _services, serviceMap } = this.#browser as unknown as BrowserInternals
+    const excess = Math.max(0, _services.length - MAX_SERVICES)
+    for (const { fqdn } of _services.splice(0, excess)) delete serviceMap[fqdn]
   }
 
   /** Asks for records that should have come with others and did not (another responder may split its answers). */
   askFor(fqdn: string): void {
+    if (!isInstance(fqdn) || !this.#asking.take(this.#options.clock.now())) return
     this.#mdns.query({
       questions: [
         { name: fqdn, type: 'SRV' },
@@ -133,11 +202,6 @@ export class MdnsResponder {
     const before = this.#service
     before.stop?.(() => {})
     this.#service = this.#publish(name)
-  }
-
-  /** Drops what is past its time. */
-  expire(): void {
-    this.#browser.expire()
   }
 
   /** Says goodbye, unless the interface is gone, and closes the socket. */
@@ -177,16 +241,17 @@ export class MdnsResponder {
   #askAgain(): void {
     const pause = QUESTIONS[Math.min(this.#asked++, QUESTIONS.length - 1)] ?? 0
     this.#after(pause, () => {
-      const known = this.#browser.services.slice(0, MAX_KNOWN_ANSWERS)
-      const answers = known.map(({ fqdn }) => ({ name: SERVICE_NAME, type: 'PTR', ttl: RECORD_TTL, data: fqdn }))
+      const known = this.#options.known().slice(0, MAX_KNOWN_ANSWERS)
+      const answers = known.map((fqdn) => ({ name: SERVICE_NAME, type: 'PTR', ttl: RECORD_TTL, data: fqdn }))
       this.#mdns.query({ questions: [{ name: SERVICE_NAME, type: 'PTR' }], answers })
       this.#askAgain()
     })
   }
 
   /** True when the asker told that it knows us. */
-  #isKnownTo({ answers = [] }: DnsPacket): boolean {
+  #isKnownTo({ questions = [], answers = [] }: DnsPacket): boolean {
     const { fqdn } = this.#service
+    if (questions.some(({ type }) => type !== 'PTR')) return false
     return answers.some(({ type, data, ttl = 0 }) => type === 'PTR' && data === fqdn && ttl >= RECORD_TTL / 2)
   }
 
