@@ -1,20 +1,16 @@
 import type { Duplex } from 'node:stream'
 import type { SessionStream } from '../session/session.ts'
 
-/**
- * Joins an app's socket with a stream: raw bytes both ways, half-close kept, each side as fast as the other takes it.
- *
- * TLS gives at most 16 KiB at a time. Written one by one they would cost a system call each; corked until the end of the
- * turn they leave in one (measured: 30 % more bytes a second than `pipe`).
- */
+/** Joins an app's socket with a stream: raw bytes both ways, half-close kept, each side as fast as the other takes it. */
 export function joinStream(app: Duplex, stream: SessionStream): void {
   const { socket } = stream
   let sent = 0
   let received = 0
   app.on('error', () => app.destroy())
 
-  pump(app, socket, (bytes) => {
-    sent += bytes
+  pump(app, socket, (chunk) => {
+    sent += chunk.length
+    return socket.write(chunk)
   })
   app.once('end', () => stream.endWriting(sent))
   app.once('close', () => {
@@ -22,8 +18,10 @@ export function joinStream(app: Duplex, stream: SessionStream): void {
     if (!app.readableEnded || !app.writableFinished) stream.reset('peer.reset')
   })
 
-  pump(socket, app, (bytes) => {
-    received += bytes
+  const writeToApp = gathered(app)
+  pump(socket, app, (chunk) => {
+    received += chunk.length
+    return writeToApp(chunk)
   })
   socket.once('end', () => {
     void stream.endReading(received).then((clean) => (clean ? app.end() : app.destroy()))
@@ -34,21 +32,31 @@ export function joinStream(app: Duplex, stream: SessionStream): void {
   stream.onProgress(() => ({ sent, received }))
 }
 
-function pump(from: Duplex, to: Duplex, count: (bytes: number) => void): void {
-  let corked = false
-  const uncork = (): void => {
-    corked = false
-    to.uncork()
-  }
+/** `write` answers as `Writable.write` does: false asks for a pause until `to` drains. */
+function pump(from: Duplex, to: Duplex, write: (chunk: Buffer) => boolean): void {
   from.on('data', (chunk: Buffer) => {
-    count(chunk.length)
-    if (!corked) {
-      corked = true
-      to.cork()
-      setImmediate(uncork)
-    }
-    if (!to.write(chunk)) from.pause()
+    if (!write(chunk)) from.pause()
   })
   to.on('drain', () => from.resume())
   from.resume()
+}
+
+/**
+ * Writes what comes in one turn of the event loop with one system call. TLS gives at most 16 KiB at a time: written one by one they took a
+ * seventh more CPU time (measured, Unix socket). The other way round it does not pay: a TLS socket copies what it is given in pieces.
+ */
+function gathered(to: Duplex): (chunk: Buffer) => boolean {
+  let isCorked = false
+  const uncork = (): void => {
+    isCorked = false
+    to.uncork()
+  }
+  return (chunk) => {
+    if (!isCorked) {
+      isCorked = true
+      to.cork()
+      setImmediate(uncork)
+    }
+    return to.write(chunk)
+  }
 }
