@@ -233,7 +233,7 @@ describe('the system is asked for what it knows', () => {
 
   test('when a name is new, not when a known one comes back, nor for each container', async () => {
     const { clock, machine, settled } = await create({ ...LO, ...ETH0 })
-    const steps = [{ ...LO, ...ETH0, eth1: [info('10.0.0.1/24')] }, LO, { ...LO, ...ETH0 }]
+    const steps = [{ ...LO, eth1: [info('10.0.0.1/24')] }, LO, { ...LO, ...ETH0 }]
     for (const has of [...steps, { ...LO, veth12ab34c: [info('10.0.0.1/24')] }, { tun0: [info('10.0.0.1/24')] }]) {
       machine.has = has
       clock.advance(2000)
