@@ -56,9 +56,19 @@ export function createHandlers(parts: HandlerParts): Handlers {
 type Group<Prefix extends string> = Pick<Handlers, Extract<keyof Handlers, `${Prefix}.${string}`>>
 
 function peerHandlers({ book, identity, sessions }: HandlerParts): Group<'peers'> {
-  const view = (peer: PeerId): PeerView => book.get(peer)
+  /** Round trips change all the time: the book learns them when somebody asks. */
+  const measure = (): void => {
+    for (const { facts } of sessions.list()) if (facts.rtt !== undefined) book.measured(facts.peer, facts.rtt)
+  }
+  const view = (peer: PeerId): PeerView => {
+    measure()
+    return book.get(peer)
+  }
   return {
-    'peers.list': () => book.list(),
+    'peers.list': () => {
+      measure()
+      return book.list()
+    },
     'peers.get': ({ peer }) => view(book.resolve(peer)),
     'peers.name': async ({ peer, petname }) => {
       const id = book.resolve(peer)

@@ -20,88 +20,53 @@ export interface AppStream {
   readonly outcome: Promise<Outcome>
 }
 
-/**
- * A raw connection as an app's stream. A Unix socket cannot say that a stream was cut rather than finished, so its end is held back until the
- * daemon has said which it was.
- */
-export function createAppStream(
-  about: { id: string; peer: string; meta: string },
-  raw: Duplex,
-  ask: (side: 'both' | 'incoming') => Promise<Outcome>,
-): AppStream {
+/** Asks the daemon how a stream ended, or only what the peer writes. */
+type Ask = (side: 'both' | 'incoming') => Promise<Outcome>
+
+/** A raw connection as an app's stream. */
+export function createAppStream(about: { id: string; peer: string; meta: string }, raw: Duplex, ask: Ask): AppStream {
+  holdBackEnd(raw, ask)
+  unpause(raw)
   const outcome = new Promise<void>((resolve) => raw.once('close', () => resolve())).then(() => ask('both'))
   outcome.catch(() => {})
-  const socket = new CheckedStream(raw, () => ask('incoming'))
   let web: AppStream['web'] | undefined
   return {
     ...about,
-    socket,
+    socket: raw,
     outcome,
     get web() {
-      web ??= Duplex.toWeb(socket) as unknown as AppStream['web']
+      web ??= Duplex.toWeb(raw) as unknown as AppStream['web']
       return web
     },
   }
 }
 
-class CheckedStream extends Duplex {
-  readonly #raw: Duplex
-
-  constructor(raw: Duplex, askIncoming: () => Promise<Outcome>) {
-    super({ allowHalfOpen: true, readableHighWaterMark: 256 * 1024, writableHighWaterMark: 256 * 1024 })
-    this.#raw = raw
-    raw.on('data', (chunk: Buffer) => {
-      if (!this.push(chunk)) raw.pause()
-    })
-    raw.on('error', () => raw.destroy())
-    raw.once('end', () => void this.#finish(askIncoming()))
-    raw.once('close', () => raw.readableEnded || void this.#finish(askIncoming()))
-    raw.pause()
+/**
+ * A Unix socket cannot say that a stream was cut rather than finished, so its end is held back until the daemon has said which it was. Done
+ * where the socket signals its end, and not by another stream around it, which would cost a third of the speed.
+ */
+function holdBackEnd(raw: Duplex, ask: Ask): void {
+  const push = raw.push.bind(raw)
+  raw.push = (chunk, encoding) => {
+    if (chunk !== null) return push(chunk, encoding)
+    ask('incoming').then(
+      ({ clean, error }) => (clean ? push(null) : raw.destroy(resetError(error))),
+      () => raw.destroy(resetError('local.closed')),
+    )
+    return false
   }
+}
 
-  override _read(): void {
-    this.#raw.resume()
-  }
+/**
+ * The socket was paused while it changed hands. As if it were new: it flows once somebody listens to `data`, which a stream that was paused on
+ * purpose does not. Node goes back to that state when the last listener to `readable` leaves.
+ */
+function unpause(raw: Duplex): void {
+  const nothing = (): void => {}
+  raw.on('readable', nothing)
+  raw.off('readable', nothing)
+}
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    if (this.#raw.destroyed) return done(new PartylineError('peer.reset'))
-    if (this.#raw.write(chunk)) done()
-    else this.#afterDrain(done)
-  }
-
-  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
-    if (this.#raw.destroyed) return done(new PartylineError('peer.reset'))
-    this.#raw.cork()
-    let room = true
-    for (const { chunk } of chunks) room = this.#raw.write(chunk)
-    this.#raw.uncork()
-    if (room) done()
-    else this.#afterDrain(done)
-  }
-
-  override _final(done: (error?: Error | null) => void): void {
-    this.#raw.end(() => done())
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#raw.destroy()
-    done(error)
-  }
-
-  #afterDrain(done: (error?: Error | null) => void): void {
-    const settle = (): void => {
-      this.#raw.off('drain', settle)
-      this.#raw.off('close', settle)
-      done(this.#raw.destroyed ? new PartylineError('peer.reset') : null)
-    }
-    this.#raw.once('drain', settle)
-    this.#raw.once('close', settle)
-  }
-
-  async #finish(outcome: Promise<Outcome>): Promise<void> {
-    const ended = await outcome.catch(() => undefined)
-    if (ended?.clean === true) return void this.push(null)
-    const code = ended?.error
-    this.destroy(new PartylineError(isErrorCode(code) ? code : 'peer.reset'))
-  }
+function resetError(code: string | null): PartylineError {
+  return new PartylineError(isErrorCode(code) ? code : 'peer.reset')
 }

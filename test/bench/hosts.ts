@@ -47,6 +47,7 @@ export class Worker {
 
   constructor(host: BenchHost, role: string, options: object) {
     this.#child = host.spawn([process.execPath, WORKER, role, JSON.stringify(options)])
+    this.#child.stderr?.pipe(process.stderr)
     if (!this.#child.stdout) throw new Error(`the worker ${role} has no stdout`)
     this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]()
   }
