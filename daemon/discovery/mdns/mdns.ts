@@ -13,7 +13,7 @@ import { type DnsPacket, MdnsResponder, type PacketSource } from './responder.ts
 export const MAX_ENTRIES = 10_000
 /** A sighting that nothing confirmed for this long is asked whether it is still there. */
 const STALE: Milliseconds = 15_000
-const LOOK_INTERVAL: Milliseconds = 5000
+const LOOK_INTERVAL: Milliseconds = 2000
 /** Hosts asked at a time. */
 const MAX_QUESTIONS = 32
 /** A host that answers no probe is asked by mDNS as well: a firewall may let only that through. It has this long to answer. */

@@ -146,6 +146,9 @@ export class MdnsResponder {
       if (!this.#isKnownTo(packet)) server.respondToQuery(packet)
     })
     this.#service = this.#publish(options.name)
+    const query = this.#mdns.query.bind(this.#mdns)
+    this.#mdns.query = (question, type, done) =>
+      query(question === SERVICE_NAME ? this.#question() : question, type, done)
     this.#browser = this.#bonjour.find({ type: SERVICE_TYPE })
     this.#browser.on('down', options.onLost)
     // After the browser, so that it knows the service already.
@@ -237,13 +240,20 @@ export class MdnsResponder {
     })
   }
 
-  /** Questions that slow down, with what is known already (RFC 6762 section 7.1), so that only newcomers answer. */
+  /** Who is there? With what is known already (RFC 6762 section 7.1), so that only newcomers answer; oneself, who hears it too, does not. */
+  #question(): DnsPacket {
+    const known = [this.#service.fqdn, ...this.#options.known()].slice(0, MAX_KNOWN_ANSWERS)
+    return {
+      questions: [{ name: SERVICE_NAME, type: 'PTR' }],
+      answers: known.map((fqdn) => ({ name: SERVICE_NAME, type: 'PTR', ttl: RECORD_TTL, data: fqdn })),
+    }
+  }
+
+  /** Questions that slow down. */
   #askAgain(): void {
     const pause = QUESTIONS[Math.min(this.#asked++, QUESTIONS.length - 1)] ?? 0
     this.#after(pause, () => {
-      const known = this.#options.known().slice(0, MAX_KNOWN_ANSWERS)
-      const answers = known.map((fqdn) => ({ name: SERVICE_NAME, type: 'PTR', ttl: RECORD_TTL, data: fqdn }))
-      this.#mdns.query({ questions: [{ name: SERVICE_NAME, type: 'PTR' }], answers })
+      this.#browser.update()
       this.#askAgain()
     })
   }
