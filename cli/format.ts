@@ -1,4 +1,4 @@
-import { styleText } from 'node:util'
+import { stripVTControlCharacters, styleText } from 'node:util'
 import type { PeerView } from '../ipc/methods.ts'
 
 /** Colours, or nothing where they are not wanted. */
@@ -25,9 +25,7 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('')
 }
 
-const ESCAPE = String.fromCharCode(27)
-const COLOURS = new RegExp(`${ESCAPE}\\[[0-9;]*m`, 'g')
-const visibleWidth = (text: string): number => [...text.replace(COLOURS, '')].length
+const visibleWidth = (text: string): number => [...stripVTControlCharacters(text)].length
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
 

@@ -101,10 +101,17 @@ interface PeersProps {
 function Peers({ state, selected, rows, columns }: PeersProps): ReactElement {
   const { peers, lonely } = state
   if (peers.length === 0) {
-    const text = lonely
-      ? ' Nobody else yet. Press n to start a second, temporary host on this machine,\n or start Partyline on another machine of this network.'
-      : ' Looking around …'
-    return h(Box, { height: rows + 1, flexShrink: 0 }, h(Text, { color: lonely ? 'yellow' : 'gray' }, text))
+    const lines = lonely
+      ? [
+          'Nobody else yet. Press n to start a second, temporary host on this machine,',
+          'or start Partyline on another machine of this network.',
+        ]
+      : ['Looking around …']
+    return h(
+      Box,
+      { height: rows + 1, flexShrink: 0, flexDirection: 'column', overflow: 'hidden' },
+      lines.map((line) => h(Text, { key: line, color: lonely ? 'yellow' : 'gray', wrap: 'truncate' }, ` ${line}`)),
+    )
   }
   // The selected one stays in sight.
   const at = Math.max(
