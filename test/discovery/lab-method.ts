@@ -6,6 +6,7 @@ import type {
   DiscoveryMethod,
   DiscoveryState,
 } from '../../daemon/discovery/discovery.ts'
+import type { ErrorCode } from '../../daemon/errors.ts'
 import type { NetworkChange, NetworkInterface } from '../../daemon/network/network.ts'
 import type { DiscoveryName, PeerId, Sighting } from '../../daemon/types.ts'
 import type { Lab } from '../lab/lab.ts'
@@ -19,7 +20,8 @@ type Line =
   | { event: 'hello'; announcement: Announcement; interfaces: readonly NetworkInterface[] }
   | { event: 'seen'; sighting: Sighting }
   | { event: 'gone'; peer: PeerId; method: DiscoveryName; interface: string; address?: string }
-  | { event: 'started' | 'states'; states: readonly DiscoveryState[] }
+  | { event: 'started'; states: readonly DiscoveryState[] }
+  | { event: 'states'; states: readonly DiscoveryState[]; refused: Partial<Record<ErrorCode, number>> }
   | { event: 'stopped' }
 
 /** A discovery method that runs on a host of the lab, in a process of its own. */
@@ -80,9 +82,11 @@ export class LabMethod implements DiscoveryMethod {
     return this.#states
   }
 
-  async freshStates(): Promise<readonly DiscoveryState[]> {
-    await this.#ask({ do: 'states' }, 'states')
-    return this.#states
+  /** What it says of itself now. */
+  async look(): Promise<{ states: readonly DiscoveryState[]; refused: Partial<Record<ErrorCode, number>> }> {
+    const line = await this.#ask({ do: 'states' }, 'states')
+    if (line.event !== 'states') throw new Error(`the worker ended: ${this.#errors}`)
+    return line
   }
 
   /** SIGKILL: no goodbye. */

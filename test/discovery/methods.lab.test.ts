@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { NetworkInterface } from '../../daemon/network/network.ts'
 import { Lab, labMissing } from '../lab/lab.ts'
 import { LabMethod, startOn } from './lab-method.ts'
 import { describeMethod } from './method-suite.ts'
+import { SightingLog } from './sighting-log.ts'
 
 const missing = labMissing()
 const title = (text: string) => `${text}${missing ? ` (skipped: ${missing})` : ''}`
@@ -59,6 +61,23 @@ describe.skipIf(missing).for(['mdns', 'beacon'] as const)(title('%s alone'), (ki
   })
 })
 
+/** Sends mDNS responses that no honest host sends, and prints how many questions they drew. */
+const HOSTILE = `import dgram from 'node:dgram'; import dnsPacket from '${import.meta.resolve('dns-packet')}'
+  const service = '_partyline._tcp.local'
+  const s = dgram.createSocket({ type: 'udp4', reuseAddr: true }); let drawn = 0
+  s.on('message', (bytes, from) => { if (from.address === '192.168.50.1' && !(bytes[2] & 128)) drawn++ })
+  await new Promise((done) => s.bind(5353, '0.0.0.0', done)); s.addMembership('224.0.0.251', '192.168.50.2'); s.setMulticastInterface('192.168.50.2')
+  const send = (bytes) => new Promise((done, fail) => s.send(bytes, 5353, '224.0.0.251', (error) => (error ? fail(error) : done())))
+  const respond = (answers) => send(dnsPacket.encode({ type: 'response', answers: answers.map((one) => ({ ttl: 120, ...one })) }))
+  const ptr = (data) => ({ type: 'PTR', name: service, data })
+  await respond(Array.from({ length: 300 }, () => ptr('n')))
+  for (let i = 0; i < 100; i++) await send(Buffer.from(Array.from({ length: 60 }, (_, j) => (i * 31 + j * 7) & 255)))
+  for (const name of ['x', '.', 'local', '_partyline._tcp.local', 'a.b.c._sub.d', '_', 'ä'.repeat(20) + '.' + service])
+    for (const target of ['', '.', 'x'])
+      await respond([ptr(name), { type: 'SRV', name, data: { port: 1, target } }, { type: 'TXT', name, data: [Buffer.from('__proto__=1'), Buffer.from('='), Buffer.from('id')] }, { type: 'PTR', name: '_y._sub.' + service, data: name }])
+  for (let i = 0; i < 100; i++) await respond(Array.from({ length: 20 }, (_, j) => ptr('no' + i + '-' + j + '.' + service)))
+  await new Promise((done) => setTimeout(done, 500)); console.log(drawn); process.exit()`
+
 describe.skipIf(missing)(title('mDNS beside others'), () => {
   const noAvahi = labMissing(['avahi-daemon', 'avahi-browse'])
   test.skipIf(noAvahi)(
@@ -114,6 +133,21 @@ describe.skipIf(missing)(title('mDNS beside others'), () => {
     await a.log.untilSees(b.peer)
     expect(new Set(a.log.sightings.map((one) => one.peer))).toEqual(new Set([b.peer]))
   })
+
+  test('stumbles over no packet that it hears, and is made to ask little by those that tell half', async () => {
+    await using lab = await Lab.up('lan', { n: 3 })
+    const a = await startOn(lab, 'h1', 'mdns')
+    const attack = await lab.exec('h2', [process.execPath, '--input-type=module', '-e', HOSTILE])
+    expect(attack.stderr).toBe('')
+    expect(Number(attack.stdout)).toBeLessThan(100)
+    const b = await startOn(lab, 'h3', 'mdns')
+    await a.log.untilSees(b.peer)
+    expect(new Set(a.log.sightings.map((one) => one.peer))).toEqual(new Set([b.peer]))
+    const { refused } = await a.method.look()
+    expect(Object.keys(refused)).toEqual(
+      expect.arrayContaining(['peer.malformed', 'peer.oversized', 'peer.bad-record']),
+    )
+  })
 })
 
 describe.skipIf(missing)(title('the beacon where multicast is dropped'), () => {
@@ -124,5 +158,27 @@ describe.skipIf(missing)(title('the beacon where multicast is dropped'), () => {
     await b.log.untilSees(a.peer)
     await b.method.stop()
     await a.log.untilGone(b.peer)
+  })
+
+  test('says so when an interface cannot be sent on, and works on the other', async () => {
+    await using lab = await Lab.up('lan', { n: 2 })
+    const host = await LabMethod.create(lab, 'h1', 'beacon', 'me')
+    const dead: NetworkInterface = {
+      name: 'dead0',
+      index: 99,
+      kind: 'cable',
+      participating: true,
+      multicast: true,
+      addresses: [{ address: '192.0.2.7', family: 4, prefix: 24, scope: 'global', broadcast: '192.0.2.255' }],
+    }
+    const log = new SightingLog()
+    await host.method.start(host.announcement, [dead, ...host.interfaces], log)
+    const b = await startOn(lab, 'h2', 'beacon')
+    await log.untilSees(b.peer)
+    const { states } = await host.method.look()
+    expect(states).toContainEqual(
+      expect.objectContaining({ interface: 'dead0', state: 'failed', detail: expect.stringContaining('ENETUNREACH') }),
+    )
+    expect(states).toContainEqual(expect.objectContaining({ interface: 'eth0', state: 'active' }))
   })
 })
