@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { DEAD_AFTER, KEEPALIVE } from '../../daemon/session/core.ts'
 import { FLAG, FRAME, FrameWriter, PIECE } from '../../daemon/session/frame.ts'
 import { MAX_WAITING } from '../../daemon/session/outbox.ts'
+import { RoundTrip } from '../../daemon/session/round-trip.ts'
 import { MAX_MESSAGE } from '../../daemon/session/session.ts'
 import { exchange, Host } from './core-pair.ts'
 
@@ -248,7 +249,7 @@ describe('keepalive', () => {
 })
 
 describe('round trips', () => {
-  it('are measured, and smoothed as RFC 6298 has it', () => {
+  it('are measured; of the first ones, which have the warming up in them, the shortest counts', () => {
     const [a, b] = [new Host(0), new Host(0)]
     exchange(a, b, 80)
     expect(a.core.rtt).toBe(80)
@@ -257,7 +258,15 @@ describe('round trips', () => {
     b.core.receive(a.core.takeOutput(1000), 110)
     a.core.receive(b.core.takeOutput(1000), 116)
     expect(times).toEqual([16])
-    expect(a.core.rtt).toBe(72)
+    expect(a.core.rtt).toBe(16)
+  })
+
+  it('are smoothed as RFC 6298 has it, once they have settled', () => {
+    const roundTrip = new RoundTrip()
+    for (const sample of [80, 16, 40, 24]) roundTrip.add(sample)
+    expect(roundTrip.smoothed).toBe(16)
+    roundTrip.add(24)
+    expect(roundTrip.smoothed).toBe(17)
   })
 
   it('end without a time when no answer comes or the session ends', () => {
