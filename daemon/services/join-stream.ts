@@ -43,7 +43,7 @@ function pump(from: Duplex, to: Duplex, write: (chunk: Buffer) => boolean): void
 
 /**
  * Writes what comes in one turn of the event loop with one system call. TLS gives at most 16 KiB at a time: written one by one they took a
- * seventh more CPU time (measured, Unix socket). The other way round it does not pay: a TLS socket copies what it is given in pieces.
+ * fifth more CPU time (measured, Unix socket). The other way round it does not pay: a TLS socket copies what it is given in pieces.
  */
 function gathered(to: Duplex): (chunk: Buffer) => boolean {
   let isCorked = false
