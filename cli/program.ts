@@ -12,13 +12,18 @@ interface GlobalOptions {
   readonly color?: boolean
 }
 
+/** A package that `conf` brings sends this process every first signal again, at once; so soon (in milliseconds), it is no second one. */
+const ECHO = 250
+
 /** Runs the command that `process.argv` names, and sets `process.exitCode`. */
 export async function runProgram(process: NodeJS.Process): Promise<void> {
   const interrupt = new AbortController()
+  let first = 0
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
+      first ||= performance.now()
       // A second one means it.
-      if (interrupt.signal.aborted) process.exit(EXIT.failed)
+      if (interrupt.signal.aborted && performance.now() - first > ECHO) process.exit(EXIT.failed)
       interrupt.abort()
     })
   // Whoever reads our output may stop reading, as `head` does.

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { type ChildProcess, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -23,6 +23,12 @@ const lines = (text: string): unknown[] =>
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line))
+
+/** The lines a process prints, one a call. */
+function linesOf({ stdout }: ChildProcess): () => Promise<string> {
+  const iterator = createInterface({ input: stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
+  return async () => (await iterator.next()).value ?? ''
+}
 
 test('without a daemon a command ends with 3 and says how to start one, in one line', async () => {
   const { code, stdout, stderr } = await runCli(['peers', '--home', empty])
@@ -170,12 +176,12 @@ test('when nobody is there, `peers` says what to do next', async () => {
 test('`peers --watch` prints an object for everyone there, and for each change; Ctrl-C ends it with 0', async () => {
   await using daemon = await FakeDaemon.start()
   const child = startCli(['peers', '--watch', '--json', '--home', daemon.home])
-  const printed = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
-  expect(JSON.parse((await printed.next()).value)).toEqual(peerView())
+  const printed = linesOf(child)
+  expect(JSON.parse(await printed())).toEqual(peerView())
   daemon.publish('peers.changed', { peer: peerView({ state: 'connected' }) })
-  expect(JSON.parse((await printed.next()).value)).toMatchObject({ id: ANNA, state: 'connected' })
+  expect(JSON.parse(await printed())).toMatchObject({ id: ANNA, state: 'connected' })
   daemon.publish('peers.gone', { id: ANNA, name: 'anna-laptop' })
-  expect(JSON.parse((await printed.next()).value)).toEqual({ id: ANNA, name: 'anna-laptop', state: 'gone' })
+  expect(JSON.parse(await printed())).toEqual({ id: ANNA, name: 'anna-laptop', state: 'gone' })
   child.kill('SIGINT')
   expect(await once(child, 'close')).toEqual([0, null])
 })
@@ -183,10 +189,10 @@ test('`peers --watch` prints an object for everyone there, and for each change; 
 test('a command that waits ends with an error when the daemon stops', async () => {
   const daemon = await FakeDaemon.start()
   const child = startCli(['peers', '--watch', '--json', '--home', daemon.home])
-  const printed = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
-  await printed.next()
+  const printed = linesOf(child)
+  await printed()
   await daemon[Symbol.asyncDispose]()
-  expect(JSON.parse((await printed.next()).value)).toMatchObject({ error: { code: 'local.closed' } })
+  expect(JSON.parse(await printed())).toMatchObject({ error: { code: 'local.closed' } })
   expect(await once(child, 'close')).toEqual([1, null])
 })
 
@@ -197,8 +203,8 @@ test('a chat sends its lines, shows what comes, and ends when the daemon stops t
     'chat.send': ({ text }: { text: string }) => line('out', text),
   })
   const child = startCli(['chat', 'anna', '--json', '--home', daemon.home])
-  const printed = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
-  const next = async (): Promise<unknown> => JSON.parse((await printed.next()).value)
+  const printed = linesOf(child)
+  const next = async (): Promise<unknown> => JSON.parse(await printed())
   expect(await next()).toMatchObject({ direction: 'in', text: 'before' })
   child.stdin?.write('hello\n')
   expect(await next()).toMatchObject({ direction: 'out', text: 'hello' })

@@ -1,0 +1,100 @@
+import type { ChildProcess } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { connect } from '../../ipc/index.ts'
+import { type Ended, runCli, startCli } from './run-cli.ts'
+
+// Two real daemons on loopback, and the commands between them.
+interface Host {
+  readonly home: string
+  readonly daemon: ChildProcess
+}
+
+let anna: Host
+let ben: Host
+
+async function startHost(name: string): Promise<Host> {
+  const home = await mkdtemp(join(tmpdir(), 'partyline-cli-'))
+  const daemon = startCli(['daemon', '--home', home, '--name', name, '--interface', 'lo'])
+  const [ready] = await once(createInterface({ input: daemon.stdout as NodeJS.ReadableStream }), 'line')
+  expect(ready).toMatch(/^partyline ready id=[a-z2-7]{52} port=\d+ socket=\S+partyline\.sock$/)
+  return { home, daemon }
+}
+
+beforeAll(async () => {
+  ;[anna, ben] = await Promise.all([startHost('anna'), startHost('ben')])
+  await using client = await connect({ home: anna.home, app: 'test' })
+  const events = await client.events(['peers'])
+  while (!(await client.call('peers.list', {})).some(({ name }) => name === 'ben')) await events.next()
+})
+
+afterAll(async () => {
+  for (const { daemon, home } of [anna, ben]) {
+    daemon.kill('SIGTERM')
+    const [code] = await once(daemon, 'exit')
+    await rm(home, { recursive: true })
+    expect(code, 'a daemon that is told to stop ends with 0').toBe(0)
+  }
+})
+
+const on = ({ home }: Host, args: readonly string[], input: string | Buffer = ''): Promise<Ended> =>
+  runCli([...args, '--home', home], { input })
+
+/** Opens until somebody listens there. */
+async function openWhenReady(service: string, input: string | Buffer): Promise<Ended> {
+  for (;;) {
+    const ended = await on(anna, ['open', 'ben', service], input)
+    if (ended.code !== 4) return ended
+  }
+}
+
+test('listen and open join both ends like netcat, each end in its own time', async () => {
+  const listening = on(ben, ['listen', 'greeting'], 'hello anna')
+  const opened = await openWhenReady('greeting', 'hello ben')
+  expect(opened).toEqual({ code: 0, stdout: 'hello anna', stderr: '' })
+  expect(await listening).toEqual({ code: 0, stdout: 'hello ben', stderr: '' })
+})
+
+test('megabytes arrive as they were sent', async () => {
+  const sent = randomBytes(8 * 1024 * 1024).toString('base64')
+  const listening = on(ben, ['listen', 'bulk'])
+  expect(await openWhenReady('bulk', sent)).toMatchObject({ code: 0 })
+  const { stdout, code } = await listening
+  const hash = (text: string): string => createHash('sha256').update(text).digest('hex')
+  expect({ code, hash: hash(stdout) }).toEqual({ code: 0, hash: hash(sent) })
+})
+
+test('a service nobody listens to ends open with 4', async () =>
+  expect(await on(anna, ['open', 'ben', 'nobody'])).toMatchObject({
+    code: 4,
+    stderr: expect.stringContaining('peer.no-service'),
+  }))
+
+test('a message reaches the app that listens, and one without a listener ends with 4', async () => {
+  const listener = startCli(['messages', 'chess', '--json', '--home', ben.home])
+  const printed = once(createInterface({ input: listener.stdout as NodeJS.ReadableStream }), 'line')
+  let sent = await on(anna, ['message', 'ben', 'chess', 'e2e4'])
+  while (sent.code === 4) sent = await on(anna, ['message', 'ben', 'chess', 'e2e4'])
+  expect(sent).toMatchObject({ code: 0, stdout: 'delivered\n' })
+  expect(JSON.parse((await printed)[0])).toMatchObject({ channel: 'chess', text: 'e2e4', reliable: true })
+  listener.kill('SIGINT')
+  expect(await once(listener, 'exit')).toEqual([0, null])
+  expect(await on(anna, ['message', 'ben', 'nobody', 'e2e4'])).toMatchObject({ code: 4 })
+})
+
+test('a petname is a name for every command, and a blocked peer is refused by policy', async () => {
+  expect(await on(anna, ['name', 'ben', 'Benny'])).toMatchObject({ code: 0 })
+  expect(await on(anna, ['connect', 'Benny', '--json'])).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('"route":"lan"'),
+  })
+  expect(await on(anna, ['block', 'Benny'])).toMatchObject({ code: 0 })
+  expect(await on(anna, ['connect', 'Benny'])).toMatchObject({ code: 5 })
+  expect(await on(anna, ['trust', 'Benny'])).toMatchObject({ code: 0 })
+  expect(await on(anna, ['connect', 'Benny'])).toMatchObject({ code: 0 })
+})
