@@ -1,7 +1,8 @@
+import { isIP } from 'node:net'
 import type { Service } from 'bonjour-service'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../logger.ts'
-import { interfaceOf } from '../../network/addresses.ts'
+import { interfaceOf, plainAddress } from '../../network/addresses.ts'
 import { type NetworkChange, type NetworkInterface, scopedAddress } from '../../network/network.ts'
 import type { Refusals } from '../../refusals.ts'
 import type { Milliseconds, PeerId, Sighting } from '../../types.ts'
@@ -13,6 +14,8 @@ import { type DnsPacket, MdnsResponder, type PacketSource } from './responder.ts
 export const MAX_ENTRIES = 10_000
 /** A sighting that nothing confirmed for this long is asked whether it is still there. */
 const STALE: Milliseconds = 15_000
+/** With many hosts less often: no host sends more than some seven such questions a second. */
+const STALE_PER_ENTRY: Milliseconds = 150
 const LOOK_INTERVAL: Milliseconds = 2000
 /** Hosts asked at a time. */
 const MAX_QUESTIONS = 32
@@ -132,8 +135,7 @@ export class MdnsDiscovery implements DiscoveryMethod {
         name: announcement.name,
         port: announcement.port,
         isMine: ({ address }) => interfaceOf(address, this.#interfaces)?.name === one.name,
-        known: () =>
-          [...this.#entries.values()].flatMap((entry) => (entry.responder === responder ? [entry.fqdn] : [])),
+        known: () => this.#knownOn(one.name, family),
         onResponse: (packet, from) => this.#heard(one.name, responder, packet, from),
         onRefused: (code) => this.#options.refusals.count(code),
         onLost: (service) => this.#lost(responder, service),
@@ -180,6 +182,12 @@ export class MdnsDiscovery implements DiscoveryMethod {
       if (entry.fqdn === fqdn && entry.responder === responder) this.#drop(entry)
   }
 
+  #knownOn(interfaceName: string, family: 4 | 6): string[] {
+    return [...this.#entries.values()]
+      .filter(({ sighting }) => sighting.interface === interfaceName && isIP(plainAddress(sighting.address)) === family)
+      .map(({ fqdn }) => fqdn)
+  }
+
   #forget(interfaceName: string): void {
     for (const entry of [...this.#entries.values()]) if (entry.sighting.interface === interfaceName) this.#drop(entry)
   }
@@ -194,7 +202,7 @@ export class MdnsDiscovery implements DiscoveryMethod {
   #watch(): void {
     const { clock, hears = () => false } = this.#options
     this.#timer = clock.after(LOOK_INTERVAL, () => {
-      const before = clock.now() - STALE
+      const before = clock.now() - Math.max(STALE, this.#entries.size * STALE_PER_ENTRY)
       const stale = [...this.#entries.values()].filter(({ heard, asking }) => heard <= before && !asking)
       for (const entry of stale.slice(0, MAX_QUESTIONS)) {
         if (hears(entry.sighting.peer, entry.sighting)) entry.heard = clock.now()
