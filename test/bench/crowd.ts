@@ -8,6 +8,8 @@ import { BenchDaemon } from './daemon.ts'
 import type { Report } from './report.ts'
 
 const HOSTS = 21
+/** How often a newcomer is started, and stopped or killed. */
+const NEWCOMERS = 6
 const IDLE_SECONDS = 60
 const CONNECTS = 10_000
 
@@ -15,7 +17,7 @@ const CONNECTS = 10_000
 export async function measureCrowd(report: Report, scratch: string): Promise<void> {
   const missing = labMissing()
   if (missing) return console.error(`memory: left out, ${missing}`)
-  const lab = await Lab.up('lan', { n: HOSTS })
+  const lab = await Lab.up('lan', { n: HOSTS + 1 })
   const started: BenchDaemon[] = []
   try {
     for (let i = 1; i <= HOSTS; i++) {
@@ -33,6 +35,8 @@ export async function measureCrowd(report: Report, scratch: string): Promise<voi
     report.add('memory idle, 20 peers, Pss', 'daemon', 'partyline', 'MiB', first.memory().pss)
     report.add('memory idle, 20 peers', 'daemon', 'empty node', 'MiB RSS', await emptyNode())
 
+    await measureNewcomers(report, lab, scratch, started)
+
     await using client = await connect({ home: first.home, app: 'bench' })
     const cycle = async (times: number): Promise<void> => {
       for (let i = 0; i < times; i++) {
@@ -47,6 +51,40 @@ export async function measureCrowd(report: Report, scratch: string): Promise<voi
   } finally {
     await Promise.all(started.map((daemon) => daemon.stop()))
     await lab.down()
+  }
+}
+
+/** From a newcomer's ready line until all others list it; from its end until none does, stopped and killed in turn. */
+async function measureNewcomers(
+  report: Report,
+  lab: Lab,
+  scratch: string,
+  others: readonly BenchDaemon[],
+): Promise<void> {
+  const host = { address: '', spawn: (command: readonly string[]) => lab.spawn(`h${HOSTS + 1}`, [...command]) }
+  for (let i = 0; i < NEWCOMERS; i++) {
+    const newcomer = await BenchDaemon.start(host, join(scratch, `newcomer${i}`))
+    const ready = performance.now()
+    const seen = others.map(async (other) => {
+      await other.sees(newcomer.id)
+      report.add('seen after ready', 'daemon', 'partyline', 'ms', performance.now() - ready)
+    })
+    await Promise.all(seen)
+    const gone = others.map((other) => other.loses(newcomer.id))
+    const killed = i % 2 === 1
+    await Promise.all(gone.map((watch) => watch.ready))
+    const left = performance.now()
+    await (killed ? newcomer.kill() : newcomer.stop())
+    for (const { done } of gone)
+      await done.then((at) =>
+        report.add(
+          killed ? 'gone after SIGKILL' : 'gone after stop',
+          'daemon',
+          'partyline',
+          'ms',
+          Math.max(0, at - left),
+        ),
+      )
   }
 }
 

@@ -5,7 +5,8 @@ import { createInterface } from 'node:readline'
 import { connect } from '../../ipc/index.ts'
 import type { BenchHost } from './hosts.ts'
 
-const CLI = new URL('../../cli/main.ts', import.meta.url).pathname
+/** What is installed: compiled, by `npm run bench`. */
+const CLI = new URL('../../dist/cli/main.js', import.meta.url).pathname
 
 /** A daemon on a benchmark host. */
 export class BenchDaemon {
@@ -38,6 +39,27 @@ export class BenchDaemon {
     const here = async (): Promise<boolean> => (await client.call('peers.list', {})).some((peer) => peer.id === id)
     if (await here()) return
     for await (const _ of events) if (await here()) return
+  }
+
+  /** Watches for a peer to leave the list: `ready` once it watches, `done` with the moment it was gone. */
+  loses(id: string): { ready: Promise<void>; done: Promise<number> } {
+    const ready = Promise.withResolvers<void>()
+    const watch = async (): Promise<number> => {
+      await using client = await connect({ home: this.home, app: 'bench' })
+      const events = await client.events(['peers'])
+      ready.resolve()
+      for await (const event of events)
+        if (event.name === 'peers.gone' && event.params.id === id) return performance.now()
+      throw new Error('the daemon went away')
+    }
+    return { ready: ready.promise, done: watch() }
+  }
+
+  /** SIGKILL, and its end. */
+  async kill(): Promise<void> {
+    const gone = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await gone
   }
 
   /** Runs a command against this daemon; its stdout. */
