@@ -43,7 +43,7 @@ interface Hint {
 }
 
 /** An address as users write it. Throws `usage.invalid-setting`. */
-export function parseHint(text: string): HostPort {
+function parseHint(text: string): HostPort {
   const [, bracketed, after] = /^\[([^\]]+)\](?::(\d+))?$/.exec(text) ?? []
   const [, plain, port] = /^([^:]+)(?::(\d+))?$/.exec(text) ?? []
   const address = bracketed ?? plain ?? text

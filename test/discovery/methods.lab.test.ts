@@ -62,7 +62,7 @@ describe.skipIf(missing).for(['mdns', 'beacon'] as const)(title('%s alone'), (ki
 })
 
 /** Sends mDNS responses that no honest host sends, and prints how many questions they drew. */
-const HOSTILE = `import dgram from 'node:dgram'; import dnsPacket from '${import.meta.resolve('dns-packet')}'
+const HOSTILE = `import dgram from 'node:dgram'; import dnsPacket from '${new URL('../../node_modules/dns-packet/index.js', import.meta.url).pathname}'
   const service = '_partyline._tcp.local'
   const s = dgram.createSocket({ type: 'udp4', reuseAddr: true }); let drawn = 0
   s.on('message', (bytes, from) => { if (from.address === '192.168.50.1' && !(bytes[2] & 128)) drawn++ })

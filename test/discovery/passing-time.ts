@@ -10,4 +10,4 @@ export async function pass(clock: VirtualClock, ms: number, step = 250): Promise
 }
 
 /** Lets every promise that can settle do so. */
-export const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -11,7 +11,7 @@ import { isInstance, readRecord, SERVICE_NAME } from './record.ts'
 import { type DnsPacket, MdnsResponder, type PacketSource } from './responder.ts'
 
 /** Hosts followed, an entry for each address. */
-export const MAX_ENTRIES = 10_000
+const MAX_ENTRIES = 10_000
 /** A sighting that nothing confirmed for this long is asked whether it is still there. */
 const STALE: Milliseconds = 15_000
 /** With many hosts less often: no host sends more than some seven such questions a second. */
