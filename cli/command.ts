@@ -22,7 +22,7 @@ export interface Context {
 }
 
 /** An option of a command, as `commander` writes it. */
-export interface CommandOption {
+interface CommandOption {
   readonly flags: string
   readonly about: string
   readonly default?: string

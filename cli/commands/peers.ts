@@ -4,7 +4,7 @@ import { arg, type Command, type Context } from '../command.ts'
 import { duration, type Paint, peerName, printable, table, whereSeen } from '../format.ts'
 
 /** The lines of the peer table, its heading first. */
-export function peerRows(peers: readonly PeerView[], paint: Paint): string[][] {
+function peerRows(peers: readonly PeerView[], paint: Paint): string[][] {
   const colours = { connected: 'green', seen: 'cyan', away: 'dim' } as const
   const rows = [...peers]
     .sort((a, b) => peerName(a).localeCompare(peerName(b)))

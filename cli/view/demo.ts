@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, toPartylineError } from '../../daemon/errors.ts'
 import { receiveFiles } from '../../ipc/files/receiver.ts'
 import { sendFiles } from '../../ipc/files/sender.ts'
-import { type Client, connect } from '../../ipc/index.ts'
+import { type AppStream, type Client, connect } from '../../ipc/index.ts'
 import type { Context } from '../command.ts'
 import { duration, progressBar, rate, size } from '../format.ts'
 import { TemporaryHost } from './temporary-host.ts'
@@ -165,7 +166,8 @@ async function message(one: Host, other: Host): Promise<string> {
 async function stream(one: Host, other: Host): Promise<number> {
   const sent = randomBytes(1024 * 1024)
   const accepted = other.client.acceptStream('demo')
-  const opened = await one.client.openStream(other.host.id, 'demo')
+  accepted.catch(() => {})
+  const opened = await openWhenAccepted(one, other, 'demo')
   const { socket } = await accepted
   opened.socket.end(sent)
   let received = 0
@@ -176,6 +178,18 @@ async function stream(one: Host, other: Host): Promise<number> {
   const { clean } = await opened.outcome
   if (Number(answer) !== sent.length || !clean) throw new Error(`the stream brought ${answer} of ${sent.length} bytes`)
   return received
+}
+
+/** The acceptor has its own connection: that it waits may be heard of a moment after the opener is there. */
+async function openWhenAccepted(one: Host, other: Host, service: string): Promise<AppStream> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await one.client.openStream(other.host.id, service)
+    } catch (error) {
+      if (toPartylineError(error).code !== 'peer.no-service' || attempt === 50) throw error
+      await sleep(20)
+    }
+  }
 }
 
 async function file(one: Host, other: Host, { stdout }: Context): Promise<{ sha256: string; elapsed: number }> {

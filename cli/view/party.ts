@@ -21,7 +21,7 @@ import {
 export type PartyClient = Pick<Client, 'call' | 'events' | 'fetchOffer' | 'serveOffer'>
 
 /** A second host for somebody who is alone; it leaves when it is disposed of. */
-export type StartGuest = (self: string) => Promise<AsyncDisposable>
+type StartGuest = (self: string) => Promise<AsyncDisposable>
 
 interface PartyOptions {
   readonly client: PartyClient
@@ -212,7 +212,16 @@ export class Party {
       this.#client.call('peers.list', {}),
     ])
     const { name, port, interfaces } = status
-    this.#change((state) => ({ ...state, name, port, interfaces, peers: sortPeers(peers) }))
+    this.#change((before) => {
+      // Who is in the list and was in no event yet is told of as by an event.
+      const state = peers
+        .filter(({ id }) => !before.peers.some((known) => known.id === id))
+        .reduce(
+          (told, peer) => takeEvent(told, { name: 'peers.changed', seq: 0, params: { peer } }, Date.now()),
+          before,
+        )
+      return { ...state, name, port, interfaces, peers: sortPeers(peers) }
+    })
   }
 
   #pause(milliseconds: number): Promise<void> {

@@ -98,3 +98,19 @@ test('a petname is a name for every command, and a blocked peer is refused by po
   expect(await on(anna, ['trust', 'Benny'])).toMatchObject({ code: 0 })
   expect(await on(anna, ['connect', 'Benny'])).toMatchObject({ code: 0 })
 })
+
+test('without a terminal, start runs a daemon, prints what happens, and leaves on Ctrl-C', async () => {
+  const home = await mkdtemp(join(tmpdir(), 'partyline-cli-'))
+  expect(await runCli(['config', 'set', 'network.interfaces', 'lo', '--home', home])).toMatchObject({ code: 0 })
+  const view = startCli(['start', '--json', '--home', home])
+  const printed = createInterface({ input: view.stdout as NodeJS.ReadableStream })
+  const met = new Promise<void>((resolve) =>
+    printed.on('line', (line) => {
+      if (/^(anna|ben) is here \(/.test(JSON.parse(line).text)) resolve()
+    }),
+  )
+  await met
+  view.kill('SIGINT')
+  expect(await once(view, 'exit')).toEqual([0, null])
+  await rm(home, { recursive: true })
+})
