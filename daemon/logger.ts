@@ -1,5 +1,5 @@
 /** Levels, most important first. */
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
+const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** One line of the log: a part's name, what happened, and the facts that go with it. */

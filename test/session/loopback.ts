@@ -9,7 +9,7 @@ import type { CloseReason, IncomingMessage, IncomingStream, SessionStream } from
 import type { PeerId } from '../../daemon/types.ts'
 
 /** Peer ids for tests: they look like real ones. */
-export const ANNA = 'a'.repeat(52) as PeerId
+const ANNA = 'a'.repeat(52) as PeerId
 export const BERT = 'b'.repeat(52) as PeerId
 
 /** Two ends of a TCP connection on loopback; half-close is kept. */
