@@ -26,6 +26,9 @@ export async function runProgram(process: NodeJS.Process): Promise<void> {
       if (interrupt.signal.aborted && performance.now() - first > ECHO) process.exit(EXIT.failed)
       interrupt.abort()
     })
+  // Whoever started this host for a while is gone.
+  process.once('disconnect', () => interrupt.abort())
+  process.channel?.unref()
   // Whoever reads our output may stop reading, as `head` does.
   process.stdout.on('error', ({ code }: NodeJS.ErrnoException) =>
     process.exit(code === 'EPIPE' ? EXIT.done : EXIT.failed),

@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { PartylineError } from '../../daemon/errors.ts'
 
@@ -28,8 +29,9 @@ export class TemporaryHost implements AsyncDisposable {
       new URL(import.meta.url.endsWith('.ts') ? '../main.ts' : '../main.js', import.meta.url),
     )
     const child = spawn(process.execPath, [program, 'daemon', '--home', home, '--name', name], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
+      // By the channel it learns when this process is gone, however that came about, and stops.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    }) as ChildProcessByStdio<null, Readable, Readable>
     let log = ''
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       log = (log + text).slice(-4000)

@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
+/** The program itself. */
+export const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 
 export interface Ended {
   readonly code: number | null

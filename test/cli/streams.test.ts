@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { connect } from '../../ipc/index.ts'
-import { type Ended, runCli, startCli } from './run-cli.ts'
+import { type Ended, MAIN, runCli, startCli } from './run-cli.ts'
 
 // Two real daemons on loopback, and the commands between them.
 interface Host {
@@ -113,4 +113,16 @@ test('without a terminal, start runs a daemon, prints what happens, and leaves o
   view.kill('SIGINT')
   expect(await once(view, 'exit')).toEqual([0, null])
   await rm(home, { recursive: true })
+})
+
+test('a daemon that was started for a while ends with the process that started it, even a killed one', async () => {
+  const home = await mkdtemp(join(tmpdir(), 'partyline-cli-'))
+  const start = `require('node:child_process').spawn(process.execPath, process.argv.slice(1), { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })`
+  const starter = spawn(process.execPath, ['-e', start, MAIN, 'daemon', '--home', home, '--interface', 'lo'])
+  await using client = await connect({ home, app: 'test', patience: 15_000 })
+  const events = await client.events(['network'])
+  starter.kill('SIGKILL')
+  // The iteration ends with the daemon.
+  for await (const _ of events);
+  await rm(home, { recursive: true, force: true, maxRetries: 5 })
 })
