@@ -1,5 +1,5 @@
-import { Duplex } from 'node:stream'
-import type { ReadableStream, WritableStream } from 'node:stream/web'
+import { type Duplex, Readable } from 'node:stream'
+import { type ReadableStream, WritableStream } from 'node:stream/web'
 import { isErrorCode, PartylineError } from '../daemon/errors.ts'
 import type { Result } from './methods.ts'
 
@@ -35,10 +35,25 @@ export function createAppStream(about: { id: string; peer: string; meta: string 
     socket: raw,
     outcome,
     get web() {
-      web ??= Duplex.toWeb(raw) as unknown as AppStream['web']
+      web ??= toWeb(raw)
       return web
     },
   }
+}
+
+/** Not by `Duplex.toWeb`: there the writable side is closed only when the readable one has ended too. */
+function toWeb(raw: Duplex): AppStream['web'] {
+  const writable = new WritableStream<Uint8Array>({
+    start: (controller) => {
+      raw.once('error', (error) => controller.error(error))
+      raw.once('close', () => raw.writableFinished || controller.error(resetError(null)))
+    },
+    write: (chunk) =>
+      new Promise((resolve, reject) => raw.write(chunk, (error) => (error ? reject(error) : resolve()))),
+    close: () => new Promise((resolve) => raw.end(resolve)),
+    abort: () => void raw.destroy(),
+  })
+  return { readable: Readable.toWeb(raw), writable }
 }
 
 /**

@@ -5,6 +5,7 @@ import { resolvePlaces } from '../daemon/places.ts'
 import type { RawMethod } from './api.ts'
 import { type AppStream, createAppStream, type Outcome } from './app-stream.ts'
 import { BoundedQueue } from './bounded-queue.ts'
+import { type Message, MessageFeed } from './message-feed.ts'
 import {
   EVENTS,
   type EventName,
@@ -34,25 +35,13 @@ export interface ConnectOptions {
   readonly reconnect?: boolean
 }
 
-/** A message on a channel. */
-export interface Message {
-  readonly from: string
-  readonly channel: string
-  readonly data: Uint8Array
-  readonly reliable: boolean
-  readonly lane: number
-  readonly number: number
-  /** Unix milliseconds. */
-  readonly at: number
-}
-
 /** An event, as `events` yields it. `events.lost` tells that this app read too slowly. */
 export type ClientEvent =
   | { [E in EventName]: { readonly name: E; readonly seq: number; readonly params: EventParams<E> } }[EventName]
   | { readonly name: 'events.lost'; readonly seq: number; readonly params: { lost: number } }
   | { readonly name: 'reconnected'; readonly seq: number; readonly params: Record<string, never> }
 
-/** Events and messages that wait for an app to iterate on. */
+/** Events that wait for an app to iterate on. */
 const MAX_QUEUED = 10_000
 const RETRY_DELAY = 100
 /** How long a reconnecting client tries. */
@@ -69,8 +58,8 @@ export async function connect(options: ConnectOptions): Promise<Client> {
 export class Client implements AsyncDisposable {
   readonly #options: ConnectOptions
   readonly #path: string
-  readonly #events = new Set<{ queue: BoundedQueue<ClientEvent>; topics: ReadonlySet<string> }>()
-  readonly #messages = new Map<string, Set<BoundedQueue<Message>>>()
+  readonly #events = new Set<{ queue: BoundedQueue<ClientEvent>; topics: ReadonlySet<Topic> }>()
+  readonly #messages = new Set<MessageFeed>()
   #connection: Promise<SocketClient> = Promise.reject(new PartylineError('local.closed'))
   #closed = false
   #id = ''
@@ -88,8 +77,10 @@ export class Client implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    this.#connection = this.#dialPatiently(this.#options.patience ?? 0)
-    await this.#connection
+    this.#connection = this.#dialPatiently(this.#options.patience ?? 0, (method, params) =>
+      this.#notified(method, params),
+    )
+    this.#watch(await this.#connection)
   }
 
   /** Calls a method of the table. Rejects with a `PartylineError`. */
@@ -105,21 +96,39 @@ export class Client implements AsyncDisposable {
 
   /** Events of these topics from now on, until the iteration is left. */
   async events(topics: readonly Topic[]): Promise<AsyncIterableIterator<ClientEvent>> {
-    const queue = new BoundedQueue<ClientEvent>(MAX_QUEUED, () => this.#events.delete(entry))
-    const entry = { queue, topics: new Set<string>(topics) }
+    const queue = new BoundedQueue<ClientEvent>(
+      MAX_QUEUED,
+      (lost, last) => ({ name: 'events.lost', seq: last.seq, params: { lost } }),
+      () => this.#unsubscribe(entry),
+    )
+    const entry = { queue, topics: new Set(topics) }
     this.#events.add(entry)
-    await this.call('events.subscribe', { topics: [...topics] })
+    try {
+      await this.call('events.subscribe', { topics: [...topics] })
+    } catch (error) {
+      this.#events.delete(entry)
+      throw error
+    }
     return queue
   }
 
-  /** Messages on a channel from now on, until the iteration is left. */
+  /** Messages on a channel from now on, until the iteration is left. While the app does not iterate, their senders wait. */
   async messages(channel: string): Promise<AsyncIterableIterator<Message>> {
-    const queue = new BoundedQueue<Message>(MAX_QUEUED, () => this.#unlisten(channel, queue))
-    const queues = this.#messages.get(channel) ?? new Set()
-    queues.add(queue)
-    this.#messages.set(channel, queues)
-    await this.call('messages.listen', { channel })
-    return queue
+    const reconnect = this.#options.reconnect ?? false
+    const feed: MessageFeed = new MessageFeed({
+      channel,
+      reconnect,
+      dial: (onNotification) => this.#dialAnother(onNotification),
+      onReturn: () => this.#messages.delete(feed),
+    })
+    this.#messages.add(feed)
+    try {
+      await feed.start()
+    } catch (error) {
+      this.#messages.delete(feed)
+      throw error
+    }
+    return feed
   }
 
   /** Opens a byte stream to a service of a peer. */
@@ -132,20 +141,28 @@ export class Client implements AsyncDisposable {
     return this.#raw('streams.accept', { service }, signal)
   }
 
-  /** Streams to a service, one after another, until the iteration is left; two acceptors are always waiting. */
+  /**
+   * Streams to a service, one after another, until the iteration is left; two acceptors are always waiting. With `reconnect` it goes on when the
+   * daemon was restarted.
+   */
   async *listen(service: string): AsyncGenerator<AppStream, void, void> {
     const stop = new AbortController()
-    const arm = (): Promise<AppStream> => this.acceptStream(service, stop.signal)
-    const waiting = [arm(), arm()]
+    const arm = (index: number): Promise<{ stream: AppStream; index: number }> => {
+      const next = this.#acceptPatiently(service, stop.signal).then((stream) => ({ stream, index }))
+      // It may fail while the app is busy with another stream; it is told when it comes back for the next.
+      next.catch(() => {})
+      return next
+    }
+    const waiting = [arm(0), arm(1)]
     try {
       for (;;) {
-        const { stream, index } = await Promise.race(waiting.map(async (next, i) => ({ stream: await next, index: i })))
-        waiting[index] = arm()
+        const { stream, index } = await Promise.race(waiting)
+        waiting[index] = arm(index)
         yield stream
       }
     } finally {
       stop.abort()
-      for (const next of waiting) next.catch(() => {})
+      for (const next of waiting) next.then(({ stream }) => stream.socket.destroy()).catch(() => {})
     }
   }
 
@@ -162,7 +179,7 @@ export class Client implements AsyncDisposable {
   async close(): Promise<void> {
     this.#closed = true
     for (const { queue } of this.#events) queue.end()
-    for (const queue of [...this.#messages.values()].flatMap((queues) => [...queues])) queue.end()
+    for (const feed of this.#messages) feed.end()
     const connection = await this.#connection.catch(() => undefined)
     connection?.close()
     await connection?.closed
@@ -174,7 +191,7 @@ export class Client implements AsyncDisposable {
 
   /** A raw method on a connection of its own, which becomes the stream. */
   async #raw(method: RawMethod, params: object, signal?: AbortSignal): Promise<AppStream> {
-    const connection = await this.#dial(() => {})
+    const connection = await this.#dialAnother(() => {})
     const abort = (): void => connection.close()
     signal?.addEventListener('abort', abort)
     if (signal?.aborted) abort()
@@ -203,20 +220,41 @@ export class Client implements AsyncDisposable {
     }
   }
 
-  async #dialPatiently(patience: number): Promise<SocketClient> {
-    const until = performance.now() + patience
+  /** A connection beside the first, which may be on its way back. */
+  async #dialAnother(onNotification: (method: string, params: unknown) => void): Promise<SocketClient> {
+    await this.#connection
+    if (this.#closed) throw new PartylineError('local.closed')
+    return this.#dial(onNotification)
+  }
+
+  async #acceptPatiently(service: string, signal: AbortSignal): Promise<AppStream> {
     for (;;) {
       try {
-        const connection = await this.#dial((method, params) => this.#notified(method, params))
-        void connection.closed.then(() => this.#lost())
-        return connection
+        return await this.acceptStream(service, signal)
       } catch (error) {
-        const mayCome =
-          error instanceof PartylineError && (error.code === 'local.no-daemon' || error.code === 'local.closed')
-        if (!mayCome || this.#closed || performance.now() >= until) throw error
+        if (!this.#options.reconnect || this.#closed || signal.aborted || !isAway(error)) throw error
         await sleep(RETRY_DELAY)
       }
     }
+  }
+
+  async #dialPatiently(
+    patience: number,
+    onNotification: (method: string, params: unknown) => void,
+  ): Promise<SocketClient> {
+    const until = performance.now() + patience
+    for (;;) {
+      try {
+        return await this.#dial(onNotification)
+      } catch (error) {
+        if (!isAway(error) || this.#closed || performance.now() >= until) throw error
+        await sleep(RETRY_DELAY)
+      }
+    }
+  }
+
+  #watch(connection: SocketClient): void {
+    void connection.closed.then(() => this.#lost())
   }
 
   /** The daemon is gone: everyone is told, or it is waited for. */
@@ -226,36 +264,52 @@ export class Client implements AsyncDisposable {
       void this.close()
       return
     }
-    this.#connection = this.#dialPatiently(RECONNECT_PATIENCE).then(async (connection) => {
-      const topics = [...new Set([...this.#events].flatMap((entry) => [...entry.topics]))]
-      if (topics.length > 0) await connection.call('events.subscribe', { topics })
-      for (const channel of this.#messages.keys()) await connection.call('messages.listen', { channel })
+    this.#connection = this.#reconnect()
+    this.#connection.then(
+      (connection) => this.#watch(connection),
+      () => this.close(),
+    )
+  }
+
+  async #reconnect(): Promise<SocketClient> {
+    const notified = (method: string, params: unknown): void => this.#notified(method, params)
+    for (;;) {
+      const connection = await this.#dialPatiently(RECONNECT_PATIENCE, notified)
+      try {
+        const topics = this.#topics()
+        if (topics.length > 0) await connection.call('events.subscribe', { topics })
+      } catch (error) {
+        connection.close()
+        if (this.#closed || !isAway(error)) throw error
+        continue
+      }
       for (const { queue } of this.#events) queue.push({ name: 'reconnected', seq: 0, params: {} })
       return connection
-    })
-    this.#connection.catch(() => this.close())
+    }
+  }
+
+  #topics(): Topic[] {
+    return [...new Set([...this.#events].flatMap((entry) => [...entry.topics]))]
+  }
+
+  #unsubscribe(entry: { queue: BoundedQueue<ClientEvent>; topics: ReadonlySet<Topic> }): void {
+    this.#events.delete(entry)
+    const wanted = new Set(this.#topics())
+    const topics = [...entry.topics].filter((topic) => !wanted.has(topic))
+    if (topics.length > 0 && !this.#closed) this.call('events.unsubscribe', { topics }).catch(() => {})
   }
 
   #notified(method: string, params: unknown): void {
-    if (method === 'messages.received') return this.#received(params as Message & { text?: string; base64?: string })
     const { seq, ...rest } = params as { seq: number }
     const event = { name: method, seq, params: rest } as unknown as ClientEvent
-    const topic = (EVENTS as Record<string, { topic: string }>)[method]?.topic
+    const topic = (EVENTS as Record<string, { topic: Topic }>)[method]?.topic
     for (const { queue, topics } of this.#events) if (topic === undefined || topics.has(topic)) queue.push(event)
   }
+}
 
-  #received({ text, base64, ...message }: Message & { text?: string; base64?: string }): void {
-    const data = message.data ?? (text === undefined ? Buffer.from(base64 ?? '', 'base64') : Buffer.from(text, 'utf8'))
-    for (const queue of this.#messages.get(message.channel) ?? []) queue.push({ ...message, data })
-  }
-
-  #unlisten(channel: string, queue: BoundedQueue<Message>): void {
-    const queues = this.#messages.get(channel)
-    queues?.delete(queue)
-    if (queues?.size !== 0) return
-    this.#messages.delete(channel)
-    if (!this.#closed) this.call('messages.unlisten', { channel }).catch(() => {})
-  }
+/** True when the daemon is not there now but may come back. */
+function isAway(error: unknown): boolean {
+  return error instanceof PartylineError && ['local.no-daemon', 'local.closed', 'local.stopping'].includes(error.code)
 }
 
 function socketPath({ home, control }: ConnectOptions): string {

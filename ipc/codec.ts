@@ -19,9 +19,13 @@ export type Incoming =
 /** One encoding of the socket: JSON lines or MessagePack-RPC. */
 export interface Codec {
   readonly encoding: 'json' | 'messagepack'
+  /** Bytes that are not read yet. */
+  readonly waiting: number
   append(chunk: Buffer): void
-  /** The next whole message, or undefined. Throws `usage.malformed` or `usage.oversized`; nothing can be read after that. */
+  /** The next whole message, or undefined. Throws `usage.malformed`, `usage.invalid-request` or `usage.oversized`; nothing can be read after that. */
   next(): Incoming | undefined
+  /** Nothing more will come: what a last line lacks to be one is made up for. Throws `usage.malformed` if only half a message is there. */
+  end(): void
   /** What is not read yet, for a connection that becomes a raw stream; the codec is empty then. */
   takeRest(): Buffer
   request(id: number, method: string, params: unknown): Buffer | string

@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net'
-import { PartylineError, toPartylineError } from '../daemon/errors.ts'
+import type { Clock } from '../daemon/clock.ts'
+import { type ErrorCode, PartylineError, toPartylineError } from '../daemon/errors.ts'
 import type { Logger } from '../daemon/logger.ts'
 import type { Refusals } from '../daemon/refusals.ts'
-import type { Caller, Handlers, MessageDelivery, RawAnswer } from './api.ts'
-import type { CallId, Codec } from './codec.ts'
+import type { Caller, Handlers, MessageDelivery, RawAnswer, RawMethod } from './api.ts'
+import type { CallId, Codec, Incoming } from './codec.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
 import { METHODS, type MethodName, PROTOCOL } from './methods.ts'
@@ -14,6 +15,12 @@ export const MAX_IN_FLIGHT = 1024
 const OUTPUT_HIGH = 1024 * 1024
 /** Output that waits above which events are left out, in bytes. */
 export const EVENTS_HIGH = 256 * 1024
+/** Output that waits above which no more messages are handed over, in bytes. */
+export const DELIVERIES_HIGH = 32 * 1024 * 1024
+/** What is taken of a stream's beginning before there is a stream, in bytes. */
+const RAW_HEAD = 64 * 1024
+/** How long an app has to read why it is let go, in milliseconds. */
+const CLOSING_PATIENCE = 2000
 
 /** What a connection needs of its server. */
 export interface ConnectionContext {
@@ -21,11 +28,15 @@ export interface ConnectionContext {
   readonly version: string
   readonly id: string
   readonly features: readonly string[]
+  readonly clock: Clock
   readonly logger: Logger
   readonly refusals: Refusals
   /** Sequence number of the last event. */
   readonly lastEvent: () => number
 }
+
+/** Answering calls; about to become a stream; a stream; being closed for something that cannot be read. */
+type Phase = 'calls' | 'raw' | 'stream' | 'closing'
 
 type AnyHandler = (params: unknown, caller: Caller) => unknown
 
@@ -43,8 +54,14 @@ export class Connection implements Caller {
   #inFlight = 0
   #lost = 0
   #lastSeq = 0
+  #phase: Phase = 'calls'
+  /** False while the app has to wait before more of its calls are looked at. */
   #reading = true
+  /** The app will send no more. */
+  #ended = false
   #corked = false
+  /** Called when every call is answered. */
+  #onIdle = (): void => {}
 
   constructor(id: number, owner: boolean, socket: Socket, context: ConnectionContext) {
     this.id = id
@@ -73,7 +90,9 @@ export class Connection implements Caller {
 
   deliver({ data, ...message }: MessageDelivery): Promise<void> {
     const codec = this.#codec
-    if (!codec || this.#socket.destroyed) return Promise.reject(new PartylineError('local.closed'))
+    if (!codec || !this.#socket.writable) return Promise.reject(new PartylineError('local.closed'))
+    if (this.#socket.writableLength > DELIVERIES_HIGH)
+      return Promise.reject(new PartylineError('local.limit', 'the app reads its messages too slowly'))
     const params = codec.encoding === 'messagepack' ? { ...message, data } : { ...message, ...textOrBase64(data) }
     return new Promise((resolve, reject) => {
       this.#cork()
@@ -110,24 +129,31 @@ export class Connection implements Caller {
     try {
       this.#codec ??= chooseCodec(chunk)
       this.#codec.append(chunk)
+      // Behind a call that waits to become a stream lies the stream's beginning: only so much of it is taken now.
+      if (this.#phase === 'raw' && this.#codec.waiting > RAW_HEAD) this.#socket.pause()
       this.#readOn()
     } catch (error) {
       this.#fail(toPartylineError(error))
     }
   }
 
-  /** Answers calls until there are no more, too many are under way, or the connection became a stream. */
+  /** Answers calls until there are no more, too many are under way, or the connection becomes a stream. */
   #readOn(): void {
     const codec = this.#codec
     if (!codec) return
-    while (this.#reading) {
-      if (this.#inFlight >= MAX_IN_FLIGHT || this.#socket.writableLength > OUTPUT_HIGH) return this.#pause()
+    while (this.#phase === 'calls' && this.#reading) {
+      if (this.#isFull()) return this.#pause()
       const message = codec.next()
       if (!message) return
-      if (message.kind === 'request') void this.#call(codec, message.id, message.method, message.params)
+      if (message.kind === 'request' && isRaw(message.method)) void this.#callRaw(codec, message)
+      else if (message.kind === 'request') void this.#call(codec, message.id, message.method, message.params)
       else if (message.kind === 'notification') void this.#call(codec, undefined, message.method, message.params)
-      else throw new PartylineError('usage.malformed', 'an answer to a call that was not made')
+      else throw new PartylineError('usage.invalid-request', 'an answer to a call that was not made')
     }
+  }
+
+  #isFull(): boolean {
+    return this.#inFlight >= MAX_IN_FLIGHT || this.#socket.writableLength > OUTPUT_HIGH
   }
 
   #pause(): void {
@@ -136,70 +162,113 @@ export class Connection implements Caller {
   }
 
   #resume(): void {
-    if (this.#reading || this.#raw || this.#inFlight >= MAX_IN_FLIGHT || this.#socket.writableLength > OUTPUT_HIGH)
-      return
+    if (this.#phase !== 'calls' || this.#reading || this.#socket.destroyed || this.#isFull()) return
     this.#reading = true
     try {
       this.#readOn()
     } catch (error) {
       return this.#fail(toPartylineError(error))
     }
-    if (this.#reading) this.#socket.resume()
+    if (!this.#reading || this.#isRaw()) return
+    this.#socket.resume()
+    this.#endIfDone()
   }
 
   /** An app that will ask no more is answered what it asked, and let go. */
   #onEnd(): void {
-    if (!this.#raw && this.#inFlight === 0) this.#socket.end()
+    // Seen in this phase only where a call waits for somebody: its app has left.
+    if (this.#isRaw()) return this.close()
     this.#ended = true
+    try {
+      this.#codec?.end()
+      this.#readOn()
+    } catch (error) {
+      return this.#fail(toPartylineError(error))
+    }
+    this.#endIfDone()
   }
 
-  #ended = false
-  #raw = false
+  #endIfDone(): void {
+    if (this.#ended && this.#phase === 'calls' && this.#reading && this.#inFlight === 0) this.#socket.end()
+  }
+
+  /** A method of its own, since what is called in between changes the phase. */
+  #isRaw(): boolean {
+    return this.#phase === 'raw'
+  }
 
   async #call(codec: Codec, id: CallId | undefined, method: string, params: unknown): Promise<void> {
     this.#inFlight++
     try {
+      if (id === undefined && isRaw(method)) throw new PartylineError('usage.invalid-request', `${method} needs an id`)
       const result = this.#dispatch(method, params)
       const settled = result instanceof Promise ? await result : result
-      if (this.#raw) return this.#attach(codec, id ?? null, settled as RawAnswer<unknown>)
       if (id !== undefined) this.#write(codec.result(id, settled))
     } catch (error) {
-      const refusal = toPartylineError(error)
-      if (refusal.code === 'local.internal')
-        this.#context.logger.error('a call failed', { method, error: String(refusal.cause ?? refusal) })
-      if (id !== undefined) this.#write(codec.error(id, refusal))
-      this.#raw = false
+      this.#refuse(codec, id, method, error)
     } finally {
       this.#inFlight--
-      if (!this.#reading) this.#resume()
-      if (this.#ended && this.#inFlight === 0 && !this.#raw) this.#socket.end()
+      this.#resume()
+      this.#endIfDone()
+      if (this.#inFlight === 0) this.#onIdle()
     }
+  }
+
+  /**
+   * A call that makes the connection a stream. What comes behind it is the stream's, so nothing more is parsed; the calls before it are
+   * answered first, since no answer can be written later. When it fails the connection goes on with calls.
+   */
+  async #callRaw(codec: Codec, { id, method, params }: Incoming & { kind: 'request' }): Promise<void> {
+    this.#phase = 'raw'
+    // An end is half of a stream where one is being opened; where one is waited for it says that nobody waits any more, and has to be seen.
+    const waits = 'waits' in METHODS[method as RawMethod]
+    const release = waits ? () => {} : holdEnd(this.#socket)
+    if (!waits) this.#socket.pause()
+    try {
+      if (this.#inFlight > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
+      if (this.#socket.destroyed) return
+      const answer = await Promise.try(() => this.#dispatch(method, params))
+      this.#attach(codec, id, answer as RawAnswer<unknown>, release)
+    } catch (error) {
+      this.#phase = 'calls'
+      this.#pause()
+      release()
+      this.#refuse(codec, id, method, error)
+      this.#resume()
+    }
+  }
+
+  #refuse(codec: Codec, id: CallId | undefined, method: string, error: unknown): void {
+    const refusal = toPartylineError(error)
+    if (refusal.code === 'local.internal')
+      this.#context.logger.error('a call failed', { method, error: String(refusal.cause ?? refusal) })
+    if (id !== undefined) this.#write(codec.error(id, refusal))
   }
 
   #dispatch(method: string, raw: unknown): unknown {
     if (method === 'hello') return this.#hello(raw)
-    if (!this.greeted) throw new PartylineError('usage.hello-first')
-    if (!isMethod(method)) throw new PartylineError('usage.unknown-method', `there is no method ${method.slice(0, 64)}`)
-    const entry = METHODS[method]
-    if (entry.who === 'owner' && !this.owner)
-      throw new PartylineError('policy.owner-only', `${method} is for the owner`)
+    if (!this.greeted) throw this.#refusal('usage.hello-first')
+    if (!isMethod(method)) throw this.#refusal('usage.unknown-method', `there is no method ${method.slice(0, 64)}`)
+    if (METHODS[method].who === 'owner' && !this.owner)
+      throw this.#refusal('policy.owner-only', `${method} is for the owner`)
     const params = parseParams(method, raw)
     if (method === 'events.subscribe') return this.#subscribe(params as { topics: string[] }, true)
     if (method === 'events.unsubscribe') return this.#subscribe(params as { topics: string[] }, false)
     const handler = (this.#context.handlers as unknown as Record<string, AnyHandler>)[method]
-    if (!handler) throw new PartylineError('usage.unknown-method', `there is no method ${method}`)
-    if ('raw' in entry) {
-      // What comes behind the request is the stream's: nothing more is parsed.
-      this.#raw = true
-      this.#pause()
-    }
+    if (!handler) throw this.#refusal('usage.unknown-method', `there is no method ${method}`)
     return handler(params, this)
+  }
+
+  /** What no well-made app does is counted. */
+  #refusal(code: ErrorCode, message?: string): PartylineError {
+    this.#context.refusals.count(code)
+    return new PartylineError(code, message)
   }
 
   #hello(raw: unknown): unknown {
     const { app, protocol } = parseParams('hello', raw) as { app: string; protocol: number }
     if (protocol !== PROTOCOL)
-      throw new PartylineError('usage.protocol', `this daemon speaks protocol ${PROTOCOL}, not ${protocol}`)
+      throw this.#refusal('usage.protocol', `this daemon speaks protocol ${PROTOCOL}, not ${protocol}`)
     this.app = app
     const { version, id, features } = this.#context
     return { version, protocol: PROTOCOL, id, features }
@@ -214,25 +283,35 @@ export class Connection implements Caller {
   }
 
   /** The answer is written, and from here on the connection is the stream. */
-  #attach(codec: Codec, id: CallId, { result, attach, abandon }: RawAnswer<unknown>): void {
+  #attach(codec: Codec, id: CallId, answer: RawAnswer<unknown>, releaseEnd: () => void): void {
+    const { result, attach, abandon } = answer
     if (this.#socket.destroyed) return abandon()
     this.#write(codec.result(id, result))
+    this.#phase = 'stream'
+    this.#codec = undefined
+    this.#topics.clear()
+    this.#socket.pause()
     this.#socket.uncork()
     this.#socket.off('data', this.#take)
     this.#socket.removeAllListeners('drain')
     this.#socket.removeAllListeners('end')
     const rest = codec.takeRest()
-    this.#codec = undefined
     if (rest.length > 0) this.#socket.unshift(rest)
+    releaseEnd()
     attach(this.#socket)
   }
 
+  /** Nothing after this can be read: the app is told why, and soon let go, whether it listens or not. */
   #fail(error: PartylineError): void {
     this.#context.refusals.count(error.code)
-    this.#pause()
-    this.#socket.end((this.#codec ?? new JsonLines()).error(null, error))
-    this.#socket.resume()
+    this.#phase = 'closing'
     this.#socket.off('data', this.#take)
+    const codec = this.#codec ?? new JsonLines()
+    this.#codec = undefined
+    this.#socket.end(codec.error(null, error))
+    this.#socket.resume()
+    const patience = this.#context.clock.after(CLOSING_PATIENCE, () => this.close())
+    this.#socket.once('close', () => patience.cancel())
   }
 
   #write(bytes: Buffer | string): void {
@@ -253,6 +332,28 @@ export class Connection implements Caller {
   }
 }
 
+/**
+ * Keeps the end of what an app sends until the function that is returned is called: a socket whose end was seen can be handed to nobody. (A
+ * paused socket with nothing to read tells its end all the same.)
+ */
+function holdEnd(socket: Socket): () => void {
+  const push = socket.push.bind(socket)
+  let ended = false
+  socket.push = (chunk, encoding) => {
+    if (chunk !== null) return push(chunk, encoding)
+    ended = true
+    return false
+  }
+  return () => {
+    socket.push = push
+    if (ended && !socket.destroyed) push(null)
+  }
+}
+
+function isRaw(method: string): method is RawMethod {
+  return isMethod(method) && 'raw' in METHODS[method]
+}
+
 function isMethod(method: string): method is MethodName {
   return Object.hasOwn(METHODS, method)
 }
@@ -265,11 +366,14 @@ function parseParams(method: MethodName, raw: unknown): unknown {
   throw new PartylineError('usage.invalid-argument', `${method}: ${where}${issue?.message ?? 'invalid parameters'}`)
 }
 
-/** The first byte decides: `{` (or white space) is JSON, an array of three or four is MessagePack. */
+/** `{`, white space, and `[`, which is a batch: those are refused in words that JSON programs understand. */
+const JSON_BEGINS = new Set([0x7b, 0x5b, 0x20, 0x09, 0x0a, 0x0d])
+
+/** The first byte decides: an array of three or four is MessagePack. Throws `usage.malformed`. */
 function chooseCodec(chunk: Buffer): Codec {
   const first = chunk[0] ?? 0
   if (first === 0x93 || first === 0x94) return new MessagePackRpc()
-  if (first === 0x7b || first === 0x20 || first === 0x09 || first === 0x0a || first === 0x0d) return new JsonLines()
+  if (JSON_BEGINS.has(first)) return new JsonLines()
   throw new PartylineError('usage.malformed', 'a connection begins with { (JSON lines) or a MessagePack array')
 }
 

@@ -10,7 +10,8 @@
  */
 export { type ErrorCode, PartylineError } from '../daemon/errors.ts'
 export type { AppStream, Outcome } from './app-stream.ts'
-export { Client, type ClientEvent, type ConnectOptions, connect, type Message } from './client.ts'
+export { Client, type ClientEvent, type ConnectOptions, connect } from './client.ts'
 export { type ReceiveEvent, type ReceiveOptions, receiveFiles } from './files/receiver.ts'
 export { type SendEvent, type SendOptions, sendFiles } from './files/sender.ts'
+export type { Message } from './message-feed.ts'
 export type { EventName, EventParams, MethodName, Params, Result, Topic } from './methods.ts'

@@ -1,4 +1,4 @@
-import { decode, Encoder } from '@msgpack/msgpack'
+import { Decoder, Encoder } from '@msgpack/msgpack'
 import { isErrorCode, PartylineError } from '../daemon/errors.ts'
 import { ByteQueue } from './byte-queue.ts'
 import type { CallId, Codec, Incoming } from './codec.ts'
@@ -9,20 +9,32 @@ const REQUEST = 0
 const RESPONSE = 1
 const NOTIFICATION = 2
 
-const LIMITS = {
-  maxStrLength: MAX_REQUEST,
-  maxBinLength: MAX_REQUEST,
-  maxArrayLength: 4096,
-  maxMapLength: 1024,
-  maxExtLength: 0,
-}
+/** One for all connections: what it gives is copied at once. */
+const encoder = new Encoder({ ignoreUndefined: true })
 
 /** MessagePack-RPC: [0, id, method, params], [1, id, error, result], [2, method, params]; params is a map, or an array of one. */
 export class MessagePackRpc implements Codec {
   readonly encoding = 'messagepack'
   readonly #queue = new ByteQueue()
   readonly #scanner = new MessagePackScanner()
-  readonly #encoder = new Encoder({ ignoreUndefined: true })
+  readonly #limit: number
+  readonly #decoder: Decoder
+
+  /** `limit`: the longest message, in bytes. No member can be longer, since only whole messages are decoded. */
+  constructor(limit = MAX_REQUEST) {
+    this.#limit = limit
+    this.#decoder = new Decoder({
+      maxStrLength: limit,
+      maxBinLength: limit,
+      maxArrayLength: limit,
+      maxMapLength: limit,
+      maxExtLength: 0,
+    })
+  }
+
+  get waiting(): number {
+    return this.#queue.length
+  }
 
   append(chunk: Buffer): void {
     this.#queue.append(chunk)
@@ -31,17 +43,21 @@ export class MessagePackRpc implements Codec {
   next(): Incoming | undefined {
     const { bytes } = this.#queue
     const length = this.#scanner.scan(bytes)
-    if ((length ?? bytes.length) > MAX_REQUEST)
-      throw new PartylineError('usage.oversized', `a message is longer than ${MAX_REQUEST} bytes`)
+    if ((length ?? bytes.length) > this.#limit)
+      throw new PartylineError('usage.oversized', `a message is longer than ${this.#limit} bytes`)
     if (length === undefined) return undefined
     let value: unknown
     try {
-      value = decode(bytes.subarray(0, length), LIMITS)
+      value = this.#decoder.decode(bytes.subarray(0, length))
     } catch (error) {
       throw new PartylineError('usage.malformed', `not MessagePack: ${(error as Error).message}`)
     }
     this.#queue.consume(length)
     return parse(value)
+  }
+
+  end(): void {
+    if (this.waiting > 0) throw new PartylineError('usage.malformed', 'the connection ended within a message')
   }
 
   takeRest(): Buffer {
@@ -66,14 +82,13 @@ export class MessagePackRpc implements Codec {
     return this.#encode([RESPONSE, id, { code, message, hint }, null])
   }
 
-  /** A copy: the encoder's own buffer is written over by the next call. */
   #encode(value: unknown): Buffer {
-    return Buffer.from(this.#encoder.encode(value))
+    return Buffer.from(encoder.encodeSharedRef(value))
   }
 }
 
 function parse(value: unknown): Incoming {
-  if (!Array.isArray(value)) throw new PartylineError('usage.malformed', 'not a MessagePack-RPC message')
+  if (!Array.isArray(value)) throw new PartylineError('usage.invalid-request', 'not a MessagePack-RPC message')
   const [type, second, third, fourth] = value as unknown[]
   if (type === NOTIFICATION && value.length === 3 && typeof second === 'string')
     return { kind: 'notification', method: second, params: unwrap(third) }
@@ -81,10 +96,10 @@ function parse(value: unknown): Incoming {
     value.length !== 4 ||
     (typeof second !== 'number' && typeof second !== 'string' && !(type === RESPONSE && second === null))
   )
-    throw new PartylineError('usage.malformed', 'not a MessagePack-RPC message')
+    throw new PartylineError('usage.invalid-request', 'not a MessagePack-RPC message')
   if (type === REQUEST && typeof third === 'string')
     return { kind: 'request', id: second, method: third, params: unwrap(fourth) }
-  if (type !== RESPONSE) throw new PartylineError('usage.malformed', 'not a MessagePack-RPC message')
+  if (type !== RESPONSE) throw new PartylineError('usage.invalid-request', 'not a MessagePack-RPC message')
   if (third === null || third === undefined) return { kind: 'result', id: second, result: fourth }
   const { code, message, hint } = third as { code?: unknown; message?: unknown; hint?: unknown }
   return {

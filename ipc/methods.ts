@@ -27,7 +27,7 @@ const count = z.number().int().nonnegative()
 const empty = z.object({})
 
 /** Content of a message: text, bytes as base64, or (MessagePack only) bytes. */
-export const payload = z
+const payload = z
   .union([z.string(), z.object({ base64: z.base64() }), z.instanceof(Uint8Array as new () => Uint8Array)])
   .describe('Text, {"base64": …}, or with MessagePack a bin.')
 
@@ -39,7 +39,7 @@ const sighting = z.object({
   age: milliseconds.describe('Since it was last seen there.'),
 })
 
-export const peer = z.object({
+const peer = z.object({
   id: peerId,
   name: z.string().describe('What it calls itself.'),
   petname: z.string().describe('What the local user calls it; empty for none.'),
@@ -134,6 +134,8 @@ interface MethodEntry {
   readonly example: { readonly params: unknown; readonly result: unknown }
   /** True where the connection becomes a raw byte stream after the answer. */
   readonly raw?: true
+  /** True where a raw method waits for somebody: an app that closes its side meanwhile has left. */
+  readonly waits?: true
 }
 
 const ID = 'mfzwizlnn5xgk3lpnzsxe3dfon2ca5dfon2gs3thebqw4zbaonxw2zjanrsq'.slice(0, 52)
@@ -369,13 +371,15 @@ export const METHODS = {
     raw: true,
   },
   'streams.accept': {
-    about: 'Waits for a stream to a service. After the answer the connection is the stream.',
+    about:
+      'Waits for a stream to a service, or until the app closes its side. After the answer the connection is the stream.',
     who: 'app',
     params: z.object({ service: name }),
     result: z.object({ stream: z.string(), peer: peerId, meta: z.string() }),
     errors: ['usage.invalid-argument', 'local.limit', 'local.stopping'],
     example: { params: { service: 'files' }, result: { stream: 's7', peer: ID, meta: '' } },
     raw: true,
+    waits: true,
   },
   'streams.outcome': {
     about: 'How a stream ended: clean when each side got every byte the other wrote. Waits for its end.',
@@ -467,6 +471,7 @@ export const METHODS = {
       result: { stream: 's8', peer: ID, meta: '{"file":0,"offset":0}' },
     },
     raw: true,
+    waits: true,
   },
   'files.finish': {
     about: 'Tells the sender how an accepted offer ended: everything arrived and was checked, or not.',

@@ -6,11 +6,15 @@ import type { Refusals } from '../daemon/refusals.ts'
 import type { Handlers, Publish } from './api.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
 import { JsonLines } from './json-lines.ts'
+import { MessagePackRpc } from './messagepack.ts'
 import { EVENTS } from './methods.ts'
 import { listenOn } from './socket-files.ts'
 
 /** Apps connected at a time. */
 export const MAX_CONNECTIONS = 1024
+/** Apps above that which are still told so, and how long they have to read it, in milliseconds. */
+const MAX_TURNED_AWAY = 64
+const TURNING_AWAY = 2000
 /** How long a connection may take to say hello, in milliseconds. */
 const HELLO_PATIENCE = 10_000
 
@@ -30,6 +34,7 @@ export class IpcServer {
   readonly #context: ConnectionContext
   readonly #servers: Server[] = []
   readonly #connections = new Map<number, Connection>()
+  readonly #turnedAway = new Set<Socket>()
   #lastConnection = 0
   #seq = 0
 
@@ -58,6 +63,7 @@ export class IpcServer {
   /** Closes both sockets and every connection. Safe to call twice. */
   async stop(): Promise<void> {
     for (const connection of this.#connections.values()) connection.close()
+    for (const socket of this.#turnedAway) socket.destroy()
     await Promise.all(
       this.#servers
         .splice(0)
@@ -77,15 +83,7 @@ export class IpcServer {
   }
 
   #admit(socket: Socket, owner: boolean): void {
-    if (this.#connections.size >= MAX_CONNECTIONS) {
-      this.#options.refusals.count('local.limit')
-      socket.on('error', () => socket.destroy())
-      socket.end(
-        new JsonLines().error(null, new PartylineError('local.limit', `${MAX_CONNECTIONS} apps are connected already`)),
-      )
-      socket.resume()
-      return
-    }
+    if (this.#connections.size >= MAX_CONNECTIONS) return this.#turnAway(socket)
     const connection = new Connection(++this.#lastConnection, owner, socket, this.#context)
     this.#connections.set(connection.id, connection)
     const patience = this.#options.clock.after(HELLO_PATIENCE, () => {
@@ -96,6 +94,26 @@ export class IpcServer {
     socket.once('close', () => {
       patience.cancel()
       this.#connections.delete(connection.id)
+    })
+  }
+
+  /** Tells an app that there is no room, in the encoding it speaks. Those that say nothing are let go without a word. */
+  #turnAway(socket: Socket): void {
+    const { clock, refusals } = this.#options
+    refusals.count('local.limit')
+    socket.on('error', () => socket.destroy())
+    if (this.#turnedAway.size >= MAX_TURNED_AWAY) return void socket.destroy()
+    this.#turnedAway.add(socket)
+    const patience = clock.after(TURNING_AWAY, () => socket.destroy())
+    socket.once('close', () => {
+      patience.cancel()
+      this.#turnedAway.delete(socket)
+    })
+    socket.once('end', () => socket.destroy())
+    socket.once('data', (chunk) => {
+      const codec = chunk[0] === 0x94 ? new MessagePackRpc() : new JsonLines()
+      socket.end(codec.error(null, new PartylineError('local.limit', `${MAX_CONNECTIONS} apps are connected already`)))
+      socket.resume()
     })
   }
 }

@@ -3,8 +3,12 @@ import { type ErrorCode, PartylineError } from '../daemon/errors.ts'
 import type { Codec, Incoming } from './codec.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
+import { MAX_REQUEST } from './methods.ts'
 
 export type Encoding = 'json' | 'messagepack'
+
+/** Largest answer, in bytes: a list of ten thousand peers is some 10 MB. */
+const MAX_ANSWER = 256 * 1024 * 1024
 
 interface Pending {
   resolve(result: unknown): void
@@ -23,17 +27,19 @@ export class SocketClient {
   #lastId = 0
   #corked = false
   #raw = false
+  /** Why calls fail once the connection is gone. */
+  #reason = new PartylineError('local.closed')
 
   private constructor(socket: Socket, encoding: Encoding, onNotification: (method: string, params: unknown) => void) {
     this.#socket = socket
-    this.#codec = encoding === 'json' ? new JsonLines() : new MessagePackRpc()
+    this.#codec = encoding === 'json' ? new JsonLines(MAX_ANSWER) : new MessagePackRpc(MAX_ANSWER)
     this.#onNotification = onNotification
     socket.on('data', this.#take)
     socket.on('error', () => socket.destroy())
     socket.on('end', () => this.#raw || socket.destroy())
     this.closed = new Promise((resolve) =>
       socket.once('close', () => {
-        for (const { reject } of this.#pending.values()) reject(new PartylineError('local.closed'))
+        for (const { reject } of this.#pending.values()) reject(this.#reason)
         this.#pending.clear()
         resolve()
       }),
@@ -53,46 +59,52 @@ export class SocketClient {
         resolve(new SocketClient(socket, encoding, onNotification))
       })
       socket.once('error', (error: NodeJS.ErrnoException) => {
-        const denied = error.code === 'EACCES' || error.code === 'EPERM'
-        const hint = denied ? { hint: 'Join the group "partyline", or run it as the user whose daemon it is.' } : {}
-        reject(
-          new PartylineError(denied ? 'local.permission' : 'local.no-daemon', `${path}: ${error.message}`, {
-            cause: error,
-            ...hint,
-          }),
-        )
+        reject(dialError(path, error))
       })
     })
   }
 
   call(method: string, params: unknown): Promise<unknown> {
-    if (this.#socket.destroyed) return Promise.reject(new PartylineError('local.closed'))
-    const id = ++this.#lastId
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject })
-      this.#write(this.#codec.request(id, method, params))
-    })
+    return new Promise((resolve, reject) => this.#ask(method, params, { resolve, reject }))
   }
 
   /** A call whose answer turns the connection into a raw stream; the socket is the caller's then. */
   async callRaw(method: string, params: unknown): Promise<{ result: unknown; socket: Socket }> {
     const result = await new Promise((resolve, reject) => {
-      const id = ++this.#lastId
-      this.#pending.set(id, {
-        resolve: (value) => {
-          // At once, before another byte is read: what follows the answer is the stream's.
-          this.#raw = true
-          resolve(value)
-        },
-        reject,
-      })
-      this.#write(this.#codec.request(id, method, params))
+      const take = (value: unknown): void => {
+        // At once, before another byte is read: what follows the answer is the stream's.
+        this.#raw = true
+        resolve(value)
+      }
+      this.#ask(method, params, { resolve: take, reject })
     })
     return { result, socket: this.#socket }
   }
 
+  /** Takes no more from the daemon until `resume`; what was read already still comes. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
   close(): void {
     this.#socket.destroy()
+  }
+
+  #ask(method: string, params: unknown, pending: Pending): void {
+    if (this.#socket.destroyed) return pending.reject(this.#reason)
+    const id = ++this.#lastId
+    const request = this.#codec.request(id, method, params)
+    const length = Buffer.byteLength(request)
+    if (length > MAX_REQUEST)
+      return pending.reject(
+        new PartylineError('usage.oversized', `${method}: a request of ${length} bytes; the limit is ${MAX_REQUEST}`),
+      )
+    this.#pending.set(id, pending)
+    this.#write(request)
   }
 
   #receive(chunk: Buffer): void {
@@ -110,10 +122,14 @@ export class SocketClient {
   #dispatch(message: Incoming): void {
     if (message.kind === 'notification') return this.#onNotification(message.method, message.params)
     if (message.kind === 'request') return
-    const pending = this.#pending.get(Number(message.id))
-    if (pending) this.#pending.delete(Number(message.id))
+    const id = Number(message.id)
+    const pending = this.#pending.get(id)
+    this.#pending.delete(id)
     if (message.kind === 'result') return pending?.resolve(message.result)
-    pending?.reject(new PartylineError(message.code as ErrorCode, message.message, { hint: message.hint }))
+    const error = new PartylineError(message.code as ErrorCode, message.message, { hint: message.hint })
+    // An answer to no call is why the daemon closes the connection.
+    if (message.id === null) this.#reason = error
+    pending?.reject(error)
   }
 
   #handOver(): void {
@@ -134,4 +150,15 @@ export class SocketClient {
     }
     this.#socket.write(bytes)
   }
+}
+
+function dialError(path: string, error: NodeJS.ErrnoException): PartylineError {
+  const message = `${path}: ${error.message}`
+  if (error.code === 'EACCES' || error.code === 'EPERM')
+    return new PartylineError('local.permission', message, {
+      cause: error,
+      hint: 'Join the group "partyline", or run it as the user whose daemon it is.',
+    })
+  // The system's queue of new connections is full: somebody is there, but busy.
+  return new PartylineError(error.code === 'EAGAIN' ? 'local.limit' : 'local.no-daemon', message, { cause: error })
 }

@@ -1,23 +1,28 @@
 import { once } from 'node:events'
-import { chmod, rm } from 'node:fs/promises'
+import { chmod, lstat, rm } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 import { PartylineError } from '../daemon/errors.ts'
 
+/** Connections that wait to be accepted; the system may allow fewer. */
+const BACKLOG = 1024
+
 /**
  * Listens on a Unix socket (or Windows pipe) with these permissions. A socket file that nobody answers on is what a killed daemon left, and is
- * replaced; one that somebody answers on is `local.already-running`.
+ * replaced; one that somebody answers on is `local.already-running`; anything else in the way is left alone (`local.permission`).
  */
 export async function listenOn(server: Server, path: string, mode: number): Promise<void> {
   const isPipe = process.platform === 'win32'
-  if (!isPipe) {
-    if (await answers(path)) throw new PartylineError('local.already-running', `a daemon answers on ${path}`)
-    await rm(path, { force: true })
-  }
-  // Nobody else may get in between the file's making and its mode's setting.
+  if (!isPipe) await clearStale(path)
+  // Nobody else may get in between the file's making and its mode's setting. The file is made before `listen` returns.
   const umask = isPipe ? 0 : process.umask(0o177)
   try {
-    server.listen({ path })
+    server.listen({ path, backlog: BACKLOG })
+  } finally {
+    if (!isPipe) process.umask(umask)
+  }
+  try {
     await once(server, 'listening')
+    if (!isPipe) await chmod(path, mode)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     throw new PartylineError(
@@ -25,20 +30,35 @@ export async function listenOn(server: Server, path: string, mode: number): Prom
       `${path}: ${message}`,
       { cause: error },
     )
-  } finally {
-    if (!isPipe) process.umask(umask)
   }
-  if (!isPipe) await chmod(path, mode)
 }
 
-/** True when somebody accepts connections there. */
-function answers(path: string): Promise<boolean> {
+/** Removes the socket that a killed daemon left. */
+async function clearStale(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined)
+  if (!found) return
+  if (!found.isSocket()) throw new PartylineError('local.permission', `${path} is in the way and is no socket`)
+  const refusal = await dial(path)
+  if (refusal === undefined) throw new PartylineError('local.already-running', `a daemon answers on ${path}`)
+  if (refusal.code === 'ENOENT') return
+  // Only a refused connection proves that nobody is there: another error may be a daemon that is busy, or somebody else's.
+  if (refusal.code !== 'ECONNREFUSED')
+    throw new PartylineError(
+      refusal.code === 'EAGAIN' ? 'local.already-running' : 'local.permission',
+      `${path}: ${refusal.message}`,
+      { cause: refusal },
+    )
+  await rm(path, { force: true })
+}
+
+/** Why nobody accepts a connection there; undefined when somebody does. */
+function dial(path: string): Promise<NodeJS.ErrnoException | undefined> {
   return new Promise((resolve) => {
     const socket = connect(path)
     socket.once('connect', () => {
       socket.destroy()
-      resolve(true)
+      resolve(undefined)
     })
-    socket.once('error', () => resolve(false))
+    socket.once('error', resolve)
   })
 }
