@@ -53,6 +53,11 @@ export const ERRORS = {
     meaning: 'The bytes on the socket are not a request.',
     hint: 'Send one JSON object a line, or MessagePack-RPC.',
   },
+  'usage.invalid-request': {
+    exit: 2,
+    meaning: 'What came on the socket is well-formed, but no call.',
+    hint: 'A call has a method, an id (number or string) and params; batches are not supported.',
+  },
   'usage.oversized': {
     exit: 2,
     meaning: 'A request is larger than the socket takes.',
