@@ -158,6 +158,28 @@ describe.each(['messagepack', 'json'] as const)('the SDK in %s', (encoding) => {
   })
 })
 
+test('messages that an app does not iterate over stay with the daemon, and calls are answered meanwhile', async () => {
+  let delivered = 0
+  const count = 400
+  await using host = await SocketHost.start({
+    'sessions.list': () => [],
+    'messages.listen': (_, caller) => {
+      setImmediate(() => {
+        for (let number = 0; number < count; number++)
+          void caller.deliver(message(number, Buffer.alloc(64 * 1024))).then(() => delivered++)
+      })
+      return {}
+    },
+  })
+  await using client = await connect({ app: 'test', socket: host.app })
+  const messages = await client.messages('c')
+  for (let i = 0; i < 50; i++) await client.call('sessions.list', {})
+  expect(delivered).toBeLessThan(count / 2)
+  for (let number = 0; number < count; number++)
+    expect((await messages.next()).value).toMatchObject({ number, data: { length: 64 * 1024 } })
+  await expect.poll(() => delivered).toBe(count)
+})
+
 describe('listening for streams', () => {
   /** Hands streams to whoever waits, in order. */
   class Acceptors {

@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { onTestFinished } from 'vitest'
 import { type Clock, systemClock } from '../../daemon/clock.ts'
 import { silentLogger } from '../../daemon/logger.ts'
 import { Refusals } from '../../daemon/refusals.ts'
@@ -53,8 +54,11 @@ export class SocketHost implements AsyncDisposable {
   }
 }
 
-export function temporaryFolder(): Promise<string> {
-  return mkdtemp(join(tmpdir(), 'partyline-ipc-'))
+/** A folder that is gone after the test. */
+export async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'partyline-ipc-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  return folder
 }
 
 /** A program with nothing but a socket, as `socat` is: strings out, lines in. */
