@@ -72,14 +72,22 @@ describe('the sockets', () => {
     await expect(connect({ app: 'late', socket: host.app })).rejects.toMatchObject({ code: 'local.no-daemon' })
   })
 
-  test.skipIf(isRoot)(
-    'that the system denies to an app are local.permission (skipped for root, who is denied nothing)',
-    async () => {
-      await using host = await SocketHost.start()
-      await chmod(host.app, 0)
-      await expect(connect({ app: 'x', socket: host.app })).rejects.toMatchObject({ code: 'local.permission' })
-    },
-  )
+  test('that the system denies to an app are local.permission', async () => {
+    await using host = await SocketHost.start()
+    await chmod(host.app, 0)
+    const client = new URL('../../ipc/client.ts', import.meta.url).href
+    const script = `import { connect } from '${client}'
+      await connect({ app: 'x', socket: '${host.app}' }).catch((error) => console.log(error.code))`
+    // Root is denied nothing, so the app runs as nobody.
+    const nobody = isRoot ? { uid: 65534, gid: 65534 } : {}
+    const app = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      ...nobody,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let said = ''
+    for await (const chunk of app.stdout) said += String(chunk)
+    expect(said.trim()).toBe('local.permission')
+  })
 
   test('in a folder that is not there are local.permission', async () => {
     await expect(SocketHost.start({}, new VirtualClock(), '/nowhere/at/all')).rejects.toMatchObject({
