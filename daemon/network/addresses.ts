@@ -1,4 +1,4 @@
-import { BlockList, isIP } from 'node:net'
+import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from 'node:net'
 import type { InterfaceAddress, NetworkInterface } from './network.ts'
 
 function listOf(family: 'ipv4' | 'ipv6', ...prefixes: readonly (readonly [string, number])[]): BlockList {
@@ -7,7 +7,11 @@ function listOf(family: 'ipv4' | 'ipv6', ...prefixes: readonly (readonly [string
   return list
 }
 
-const LOOPBACK = { 4: listOf('ipv4', ['127.0.0.0', 8]), 6: listOf('ipv6', ['::1', 128]) }
+/** Whoever dials `0.0.0.0` or `::` reaches the machine itself as well (RFC 1122 section 3.2.1.3, "this host"). */
+const LOOPBACK = {
+  4: listOf('ipv4', ['127.0.0.0', 8], ['0.0.0.0', 8]),
+  6: listOf('ipv6', ['::1', 128], ['::', 128]),
+}
 const LINK_LOCAL = { 4: listOf('ipv4', ['169.254.0.0', 16]), 6: listOf('ipv6', ['fe80::', 10]) }
 /** RFC 1918, RFC 6598 and unique local addresses (RFC 4193). */
 const PRIVATE = {
@@ -17,10 +21,16 @@ const PRIVATE = {
 
 const label = (family: 4 | 6): 'ipv4' | 'ipv6' => (family === 4 ? 'ipv4' : 'ipv6')
 
-/** An address without its zone, and IPv4 in IPv6 (`::ffff:1.2.3.4`) as IPv4. */
+/**
+ * An address without its zone and in its one canonical spelling (RFC 5952), IPv4 in IPv6 as IPv4: `::ffff:7f00:1` is
+ * `127.0.0.1`, whoever writes it otherwise. What is no address stays as it is, but for a zone.
+ */
 export function plainAddress(address: string): string {
-  const bare = address.split('%')[0] ?? ''
-  return bare.toLowerCase().startsWith('::ffff:') && isIP(bare.slice(7)) === 4 ? bare.slice(7) : bare
+  const bare = address.split('%', 1)[0] ?? ''
+  if (!isIPv6(bare)) return bare
+  const { address: canonical } = new SocketAddress({ address: bare, family: 'ipv6' })
+  const embedded = canonical.startsWith('::ffff:') ? canonical.slice(7) : ''
+  return isIPv4(embedded) ? embedded : canonical
 }
 
 /** How far an address reaches; what is no address (a name, say) counts as global. */

@@ -54,9 +54,9 @@ export interface Network {
   check(): Promise<void>
 }
 
-/** `fe80::1` on `eth0` as `fe80::1%eth0`; any other address as it is. */
+/** `fe80::1` on `eth0` as `fe80::1%eth0`; any other address, or a name, as it is. */
 export function scopedAddress(address: string, interfaceName: string): string {
-  return /^fe[89ab]/i.test(address) && !address.includes('%') ? `${address}%${interfaceName}` : address
+  return /^fe[89ab][0-9a-f]:/i.test(address) && !address.includes('%') ? `${address}%${interfaceName}` : address
 }
 
 /** `192.168.1.2:80`, `[fe80::1%eth0]:80`. */

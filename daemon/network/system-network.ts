@@ -1,9 +1,9 @@
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
-import { networkInterfaces as systemFacts } from 'systeminformation'
 import type { Clock, Timer } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Milliseconds } from '../types.ts'
 import { broadcastOf, scopeOf } from './addresses.ts'
+import { readInterfaceFacts } from './interface-facts.ts'
 import { type InterfaceFacts, interfaceKind } from './interface-kind.ts'
 import type { InterfaceAddress, InterfaceKind, Network, NetworkChange, NetworkInterface } from './network.ts'
 
@@ -11,7 +11,7 @@ import type { InterfaceAddress, InterfaceKind, Network, NetworkChange, NetworkIn
 const LOOK_INTERVAL: Milliseconds = 2000
 /** This much more time than there should be between two looks: the machine slept. */
 const SLEEP_THRESHOLD: Milliseconds = 5000
-/** How long an interface whose name tells nothing waits for what slow system tools know of it. */
+/** How long an interface whose name tells nothing waits for what the system knows of it. */
 const FACTS_PATIENCE: Milliseconds = 1500
 /** Facts of interfaces that are gone are kept up to this many, for those that come back. */
 const MAX_FACTS = 100
@@ -83,6 +83,8 @@ export class SystemNetwork implements Network {
   }
 
   #schedule(): void {
+    // A listener may have stopped and started us.
+    this.#timer?.cancel()
     this.#timer = this.#options.clock.after(LOOK_INTERVAL, () => {
       this.#look()
       if (this.#started) this.#schedule()
@@ -142,14 +144,20 @@ export class SystemNetwork implements Network {
     return !this.#facts.has(name) && kind !== 'container' && kind !== 'vpn' && kind !== 'loopback'
   }
 
-  /** Slow (it starts processes), so asked for only at start and when a name is new; without it, names have to do. */
+  /**
+   * Slow on some systems (it starts processes), so asked for only at start and when a name is new; without it, names
+   * have to do. What comes after the patience has run out still counts. A change is told only if it makes an interface
+   * take part or not: that a cable turns out to be Wi-Fi matters to who asks next, and to nobody before.
+   */
   async #learnFacts(): Promise<void> {
+    const asked = this.#interfaces.map(({ name }) => name)
+    // Also where the system still owes an answer, which may never come.
+    const patience = this.#options.clock.after(FACTS_PATIENCE, () => this.#settle(asked))
     this.#askAgain = this.#asking
     if (this.#asking) return
     this.#asking = true
-    const patience = this.#options.clock.after(FACTS_PATIENCE, () => this.#settle())
     try {
-      const read = this.#options.readFacts ?? readSystemFacts
+      const read = this.#options.readFacts ?? readInterfaceFacts
       for (const facts of await read()) this.#facts.set(facts.iface, facts)
     } catch (error) {
       this.#options.logger.warn('the system tells nothing of its interfaces', { error: String(error) })
@@ -157,14 +165,14 @@ export class SystemNetwork implements Network {
     patience.cancel()
     this.#asking = false
     if (this.#askAgain && this.#started) return this.#learnFacts()
-    this.#settle()
+    this.#settle(asked)
   }
 
-  /** No more will be known of the interfaces there are for now. */
-  #settle(): void {
+  /** No more will be known of these interfaces for now. */
+  #settle(asked: readonly string[]): void {
     if (!this.#started) return
     const present = new Set(this.#interfaces.map(({ name }) => name))
-    for (const name of present) if (!this.#facts.has(name)) this.#facts.set(name, undefined)
+    for (const name of asked) if (present.has(name) && !this.#facts.has(name)) this.#facts.set(name, undefined)
     for (const name of this.#facts.keys())
       if (this.#facts.size > MAX_FACTS && !present.has(name)) this.#facts.delete(name)
     this.#look()
@@ -206,11 +214,6 @@ export class SystemNetwork implements Network {
     if (include.length > 0) return include.includes(name)
     return kind !== 'vpn' && kind !== 'container' && (kind !== 'other' || this.#facts.has(name))
   }
-}
-
-async function readSystemFacts(): Promise<readonly InterfaceFacts[]> {
-  const facts = await systemFacts()
-  return Array.isArray(facts) ? facts : [facts]
 }
 
 function describeAddress({ address, family, cidr }: NetworkInterfaceInfo): InterfaceAddress {

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
@@ -36,7 +37,15 @@ describe('an address', () => {
     ['8.8.8.8', 'global'],
     ['::ffff:192.168.1.1', 'private'],
     ['::FFFF:127.0.0.1', 'loopback'],
+    ['::ffff:7f00:1', 'loopback'],
+    ['0:0:0:0:0:FFFF:127.0.0.1', 'loopback'],
+    ['0:0:0:0:0:ffff:c0a8:101%eth0', 'private'],
+    ['0.0.0.0', 'loopback'],
+    ['::', 'loopback'],
+    ['0:0:0:0:0:0:0:1', 'loopback'],
     ['laptop.example', 'global'],
+    ['127.1', 'global'],
+    ['', 'global'],
   ] as const)('%s is %s', (address, scope) => {
     expect(scopeOf(address)).toBe(scope)
   })
@@ -44,13 +53,37 @@ describe('an address', () => {
   test('is plain without its zone, and IPv4 where it is IPv4 in IPv6', () => {
     expect(plainAddress('fe80::1%eth0')).toBe('fe80::1')
     expect(plainAddress('::ffff:1.2.3.4')).toBe('1.2.3.4')
-    expect(plainAddress('::ffff:c000')).toBe('::ffff:c000')
+    expect(plainAddress('::ffff:102:304')).toBe('1.2.3.4')
+    expect(isIPv6(plainAddress('::ffff:c000'))).toBe(true)
+  })
+
+  test('has one plain spelling, however a remote writes it', () => {
+    for (const same of ['fd00::a:2', 'FD00::A:2', 'fd00:0:0::a:2', 'fd00:0000:0:0:0:0:000a:0002', 'fd00::a:2%eth0'])
+      expect(plainAddress(same)).toBe('fd00::a:2')
+    fc.assert(fc.property(fc.ipV6(), (address) => plainAddress(plainAddress(address)) === plainAddress(address)))
+  })
+
+  test('of IPv4 is the same in each of the spellings within IPv6', () => {
+    fc.assert(
+      fc.property(fc.ipV4(), (address) => {
+        const bytes = address.split('.').map((part) => Number(part).toString(16).padStart(2, '0'))
+        const hex = `${bytes.slice(0, 2).join('')}:${bytes.slice(2).join('')}`
+        for (const same of [`::ffff:${address}`, `::FFFF:${hex}`, `0:0:0:0:0:ffff:${hex}%1`])
+          expect(plainAddress(same)).toBe(address)
+      }),
+    )
+  })
+
+  test('that is none stays as it is', () => {
+    for (const text of ['garbage', '', '::ffff:', '::ffff:999.1.1.1', '1.2.3.4.5', '[::1]', 'laptop.example'])
+      expect(plainAddress(text)).toBe(text)
   })
 
   test('has a zone only where it is link-local', () => {
     expect(scopedAddress('fe80::1', 'eth0')).toBe('fe80::1%eth0')
     expect(scopedAddress('fe80::1%wlan0', 'eth0')).toBe('fe80::1%wlan0')
     expect(scopedAddress('fd00::1', 'eth0')).toBe('fd00::1')
+    expect(scopedAddress('feather.example', 'eth0')).toBe('feather.example')
     expect(formatHostPort({ address: 'fe80::1%eth0', port: 80 })).toBe('[fe80::1%eth0]:80')
     expect(formatHostPort({ address: '10.0.0.1', port: 80 })).toBe('10.0.0.1:80')
   })
@@ -125,7 +158,19 @@ describe('the interface of an address', () => {
     expect(isOwnAddress('192.168.1.2', all)).toBe(true)
     expect(isOwnAddress('::ffff:192.168.1.2', all)).toBe(true)
     expect(isOwnAddress('fe80::3%wlan0', all)).toBe(true)
+    expect(isOwnAddress('FD00:0::2', all)).toBe(true)
     expect(isOwnAddress('192.168.1.3', all)).toBe(false)
+    expect(isOwnAddress('', all)).toBe(false)
+  })
+
+  test('has all addresses from the first to the last of its network, and no other', () => {
+    const own = { address: '192.168.5.77', family: 4, prefix: 26, scope: 'private' } as const
+    for (const inside of ['192.168.5.64', '192.168.5.127', '::ffff:c0a8:57f'])
+      expect(sameSubnet(inside, own)).toBe(true)
+    for (const outside of ['192.168.5.63', '192.168.5.128', 'fd00::1', 'nonsense', ''])
+      expect(sameSubnet(outside, own)).toBe(false)
+    const everything = { address: '10.0.0.1', family: 4, prefix: 0, scope: 'private' } as const
+    fc.assert(fc.property(fc.ipV4(), (address) => sameSubnet(address, everything)))
   })
 
   test('no text a remote may send as an address is too much', () => {
@@ -136,13 +181,17 @@ describe('the interface of an address', () => {
           fc.ipV4(),
           fc.ipV6(),
           fc.ipV6().map((ip) => `${ip}%eth0`),
+          fc.string({ unit: fc.constantFrom(...'0123456789abcdef:.%/[]\0 ') }),
         ),
         (text) => {
-          scopeOf(text)
-          interfaceOf(text, all)
-          isOwnAddress(text, all)
+          expect(scopeOf(text)).toMatch(/^(global|private|link-local|loopback)$/)
+          expect([undefined, ...all]).toContain(interfaceOf(text, all))
+          expect(typeof isOwnAddress(text, all)).toBe('boolean')
+          expect(typeof broadcastOf(text, 24)).toMatch(/string|undefined/)
+          scopedAddress(text, 'eth0')
         },
       ),
+      { numRuns: 1000 },
     )
   })
 })

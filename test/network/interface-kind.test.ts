@@ -51,6 +51,7 @@ const NAMES: Readonly<Record<InterfaceKind, readonly string[]>> = {
       'WireGuard Tunnel',
       'ZeroTier One [8056c2e21c000001]',
     ],
+    ...['wt0', 'hnet0', 'feth1234', 'zcctun0', 'outline-tun0'],
     ...['Radmin VPN', 'Cisco AnyConnect Secure Mobility Client Connection'],
   ],
   container: [
@@ -94,6 +95,8 @@ const NAMES: Readonly<Record<InterfaceKind, readonly string[]>> = {
     'ath0',
     'ra0',
     'Wireless Network Connection',
+    'ap0',
+    'wlo1',
   ],
   cable: [
     ...[
@@ -124,7 +127,20 @@ const NAMES: Readonly<Record<InterfaceKind, readonly string[]>> = {
       'vlan10',
     ],
   ],
-  other: ['wwan0', 'rmnet_data0', 'green0', 'foo', 'hamlet', 'bnep0', 'Bluetooth Network Connection', 'igb0', ''],
+  other: [
+    'wwan0',
+    'rmnet_data0',
+    'wtf',
+    'bridge0',
+    'Local Area Connection',
+    'green0',
+    'foo',
+    'hamlet',
+    'bnep0',
+    'Bluetooth Network Connection',
+    'igb0',
+    '',
+  ],
 }
 
 describe('the kind of an interface', () => {

@@ -116,6 +116,56 @@ describe('the interfaces of the machine', () => {
     await settled()
   })
 
+  test('with a name that tells nothing do so also while the system still owes an answer for others', async () => {
+    const { clock, machine, participants } = await create(ETH0, { facts: new Promise(() => {}) })
+    clock.advance(2000)
+    machine.has = { ...ETH0, odd: [info('10.0.0.1/24')] }
+    clock.advance(3000)
+    expect(participants()).toEqual(['eth0'])
+    clock.advance(1000)
+    expect(participants()).toEqual(['eth0', 'odd'])
+  })
+
+  test('with a name that tells nothing each wait their own time, whatever others began to wait before', async () => {
+    const { clock, machine, network, participants } = await create(ETH0, { facts: new Promise(() => {}) })
+    clock.advance(1000)
+    machine.has = { ...ETH0, odd: [info('10.0.0.1/24')] }
+    await network.check()
+    clock.advance(1000)
+    expect(participants()).toEqual(['eth0'])
+    clock.advance(1000)
+    expect(participants()).toEqual(['eth0', 'odd'])
+  })
+
+  test('stop taking part when the system says late that they are virtual, and that is told', async () => {
+    const { promise, resolve } = Promise.withResolvers<readonly InterfaceFacts[]>()
+    const { clock, participants, changes, settled } = await create({ odd: [info('10.0.0.1/24')] }, { facts: promise })
+    clock.advance(60_000)
+    expect(participants()).toEqual(['odd'])
+    resolve([facts('odd', { virtual: true })])
+    await settled()
+    expect(participants()).toEqual([])
+    expect(changes).toMatchObject([{ altered: ['odd'] }, { altered: ['odd'] }])
+  })
+
+  test('are known better when the system says late what they are, of which nobody need be told', async () => {
+    const { promise, resolve } = Promise.withResolvers<readonly InterfaceFacts[]>()
+    const { clock, network, changes, settled } = await create({ en0: [info('10.0.0.1/24')] }, { facts: promise })
+    clock.advance(60_000)
+    expect(network.interfaces()).toMatchObject([{ kind: 'cable', participating: true }])
+    resolve([facts('en0', { type: 'wireless', speed: 300 })])
+    await settled()
+    clock.advance(60_000)
+    expect(network.interfaces()).toMatchObject([{ kind: 'wifi', participating: true, speed: 300_000_000 }])
+    expect(changes).toEqual([])
+  })
+
+  test('are there as soon as start is done, however slow the system is', async () => {
+    const { clock, network } = await create(ETH0, { facts: new Promise(() => {}) })
+    expect(clock.now()).toBe(0)
+    expect(network.interfaces()).toHaveLength(1)
+  })
+
   test('have to do with their names when the system cannot be asked', async () => {
     const failing = Promise.reject(new Error('no such tool'))
     const { participants, logged } = await create({ ...ETH0, odd: [info('10.0.0.1/24')] }, { facts: failing })
@@ -196,6 +246,31 @@ describe('a change of the network', () => {
     await network.check()
     expect(changes).toEqual([])
     expect(clock.next).toBeUndefined()
+  })
+
+  test('may make a listener stop and start the watch, which then still looks once at a time', async () => {
+    const { clock, machine, network, settled } = await create({ ...LO, ...ETH0 })
+    network.onChange(() => {
+      void network.stop()
+      void network.start()
+    })
+    machine.has = LO
+    clock.advance(2000)
+    await settled()
+    await network.stop()
+    expect(clock.next).toBeUndefined()
+  })
+
+  test('is told again after stop and start, to those who listen anew', async () => {
+    const { clock, machine, network, changes } = await create({ ...LO, ...ETH0 })
+    await network.stop()
+    machine.has = LO
+    await network.start()
+    expect(network.interfaces()).toHaveLength(1)
+    network.onChange((change) => changes.push(change))
+    machine.has = { ...LO, ...ETH0 }
+    clock.advance(2000)
+    expect(changes).toMatchObject([{ appeared: ['eth0'] }])
   })
 
   test('is not made up when the system no longer tells: the last known interfaces stay, and one line is logged', async () => {
