@@ -1,6 +1,7 @@
 import { PartylineError } from '../../daemon/errors.ts'
 import type { LogEntry } from '../../daemon/logger.ts'
 import { type Command, type Context, text } from '../command.ts'
+import { ensureRoomyHeap } from '../roomy-heap.ts'
 
 /** A log line: time, level, part, message, facts. Times are left to whoever collects the log where it does that. */
 function formatEntry({ level, part, message, facts }: LogEntry): string {
@@ -30,6 +31,7 @@ export const daemonCommand: Command = {
   json: '',
   async run(context: Context, given) {
     const port = parsePort(text(given, 'port'))
+    ensureRoomyHeap(process)
     const interfaces = given.options.interface
     const { startDaemon } = await import('../../daemon/main.ts')
     const daemon = await startDaemon({

@@ -1,4 +1,5 @@
 import type { Command } from '../command.ts'
+import { ensureRoomyHeap } from '../roomy-heap.ts'
 
 export const startCommand: Command = {
   name: 'start',
@@ -12,6 +13,7 @@ export const startCommand: Command = {
       const { runDemo } = await import('../view/demo.ts')
       return runDemo(context)
     }
+    ensureRoomyHeap(process)
     const { runView } = await import('../view/view.ts')
     return runView(context)
   },

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { PartylineError } from '../../daemon/errors.ts'
+import { ROOMY_HEAP } from '../roomy-heap.ts'
 
 /** A daemon of its own process and home, for as long as it is wanted. */
 export class TemporaryHost implements AsyncDisposable {
@@ -28,7 +29,7 @@ export class TemporaryHost implements AsyncDisposable {
     const program = fileURLToPath(
       new URL(import.meta.url.endsWith('.ts') ? '../main.ts' : '../main.js', import.meta.url),
     )
-    const child = spawn(process.execPath, [program, 'daemon', '--home', home, '--name', name], {
+    const child = spawn(process.execPath, [...ROOMY_HEAP, program, 'daemon', '--home', home, '--name', name], {
       // By the channel it learns when this process is gone, however that came about, and stops.
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     }) as ChildProcessByStdio<null, Readable, Readable>
