@@ -3,7 +3,7 @@
  * reached: at full speed 20 times a second, which took half of the daemon's time (measured: streams twice as fast without it). Counted as
  * part of a heap that may grow to this size first, they are freed by the quick collections of young objects. Memory does not grow by it.
  */
-export const ROOMY_HEAP = ['--external-memory-accounted-in-global-limit', '--initial-heap-size=512'] as const
+export const ROOMY_HEAP = ['--external-memory-accounted-in-global-limit', '--initial-heap-size=64'] as const
 
 /**
  * Replaces this process by itself with these options, which count only from the start on: same process id, same standard streams. Does nothing

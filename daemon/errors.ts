@@ -133,6 +133,12 @@ export const ERRORS = {
   },
   'local.internal': { exit: 1, meaning: 'A fault in Partyline itself.', hint: 'Please report it, with the log.' },
 
+  'local.no-hub': {
+    exit: 4,
+    meaning: 'There is no such hub here.',
+    hint: 'See `partyline hub status`; `partyline hub start` makes this host one.',
+  },
+
   'peer.not-found': {
     exit: 4,
     meaning: 'No peer goes by this name or id.',
@@ -219,6 +225,42 @@ export const ERRORS = {
     exit: 1,
     meaning: "An mDNS record is not a Partyline host's.",
     hint: 'Check that both sides run a current version.',
+  },
+
+  'peer.bad-xml': {
+    exit: 1,
+    meaning: 'The peer sent XML that no XMPP stream may hold.',
+    hint: 'Nothing to do; it was refused.',
+  },
+  'peer.impersonation': {
+    exit: 1,
+    meaning: 'Somebody spoke in the name of somebody else.',
+    hint: 'Nothing to do; it was refused.',
+  },
+  'peer.not-authorized': {
+    exit: 5,
+    meaning: 'The log-in was refused: a wrong PIN, a wrong proof, or a name that is in use.',
+    hint: "Check the PIN on the hub's screen, or take another nickname.",
+  },
+  'peer.slow-reader': {
+    exit: 1,
+    meaning: 'A client read more slowly than others wrote to it, and was cut off.',
+    hint: 'Nothing to do; it may log in again.',
+  },
+  'peer.bad-signal': {
+    exit: 1,
+    meaning: 'A signal is not for this host, not signed by its sender, or damaged.',
+    hint: 'Nothing to do; it was refused.',
+  },
+  'peer.old-signal': {
+    exit: 1,
+    meaning: 'A signal is too old, or the clocks of the two hosts disagree.',
+    hint: 'Nothing to do; an honest sender sends it again.',
+  },
+  'peer.chat-only': {
+    exit: 1,
+    meaning: 'This is a plain XMPP client: it can chat, and nothing else.',
+    hint: 'Ask its user to run Partyline.',
   },
 
   'network.unreachable': {

@@ -30,7 +30,21 @@ export type Carrier = 'tcp' | 'udx'
 export type Trust = 'unknown' | 'trusted' | 'blocked'
 
 /** A discovery method's stable name, as `status` and sightings show it. */
-export type DiscoveryName = 'mdns' | 'beacon' | 'hint'
+export type DiscoveryName = 'mdns' | 'beacon' | 'xmpp' | 'hub' | 'hint'
+
+/** Whether somebody wants to be talked to, as XMPP shows it (RFC 6121 section 4.7.2.1): `busy` is its `dnd`. */
+export type Show = 'available' | 'away' | 'busy'
+
+/** What somebody tells of being there; `text` is free of control characters, at most 255 characters, empty for none. */
+export interface Presence {
+  readonly show: Show
+  readonly text: string
+}
+
+export const AVAILABLE: Presence = { show: 'available', text: '' }
+
+/** Somebody with a plain XMPP client, on the LAN or at a hub: `xmpp:` and the address (RFC 5122), `xmpp:alice@h1`. No key proves who it is. */
+export type ContactId = Branded<`xmpp:${string}`, 'ContactId'>
 
 /** One discovery method saw one peer at one address on one interface, at a time. A hint, never a fact. */
 export interface Sighting {
@@ -39,6 +53,7 @@ export interface Sighting {
   /** The local interface that saw it; `''` for a hint that no interface brought. */
   readonly interface: string
   readonly address: string
+  /** 0 where the peer is known to be there, seen through `address`, and has told no address of its own. */
   readonly port: number
   /** The name the peer gives itself, cleaned of control characters, at most 63 UTF-8 bytes. */
   readonly name: string

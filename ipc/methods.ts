@@ -14,7 +14,7 @@ export const MAX_REQUEST = 1024 * 1024
 const peerArg = z
   .string()
   .min(1)
-  .max(128)
+  .max(1100)
   .describe('Petname, name, peer id, or a prefix of it of at least 6 characters.')
 const peerId = z.string().length(52).describe('Peer id.')
 const name = z.string().min(1).max(128)
@@ -32,20 +32,32 @@ const payload = z
   .describe('Text, {"base64": …}, or with MessagePack a bin.')
 
 const sighting = z.object({
-  method: z.enum(['mdns', 'beacon', 'hint']),
+  method: z.enum(['mdns', 'beacon', 'xmpp', 'hub', 'hint']),
   interface: z.string(),
   address: z.string(),
   port: z.number().int(),
   age: milliseconds.describe('Since it was last seen there.'),
 })
 
+const presence = z.object({
+  show: z.enum(['available', 'away', 'busy']),
+  text: z.string().describe('Free text; empty for none.'),
+})
+
+const anyId = z.string().max(1100).describe('Peer id, or for a plain XMPP client `xmpp:` and its address.')
+
 const peer = z.object({
-  id: peerId,
+  id: anyId,
+  kind: z
+    .enum(['host', 'chat'])
+    .describe('`host`: runs Partyline. `chat`: a plain XMPP client, chat only, no key proves who it is.'),
   name: z.string().describe('What it calls itself.'),
   petname: z.string().describe('What the local user calls it; empty for none.'),
   trust: z.enum(['unknown', 'trusted', 'blocked']),
   state: z.enum(['seen', 'connected', 'away']),
   proven: z.boolean().describe('True once its key has proven itself.'),
+  presence,
+  note: z.string().describe('What stands in the way of a direct link, in a sentence; empty for nothing known.'),
   sightings: z.array(sighting),
   route: z.enum(['lan', 'direct', 'mapped', 'punched', 'friend-relay', 'relay']).nullable(),
   rtt: milliseconds.nullable(),
@@ -87,11 +99,61 @@ const setting = z.object({
 })
 
 const chatLine = z.object({
-  peer: peerId,
+  peer: anyId,
   direction: z.enum(['in', 'out']),
   text: z.string(),
   at: z.number().describe('Unix milliseconds.'),
-  encrypted: z.boolean(),
+  encrypted: z.boolean().describe('True when only the two ends can read it.'),
+  via: z
+    .enum(['session', 'signal', 'lan', 'hub'])
+    .describe(
+      '`session` and `signal` are encrypted end to end; everyone on the `lan`, or the `hub`, can read the others.',
+    ),
+})
+
+const hubPerson = z.object({
+  jid: z.string(),
+  name: z.string(),
+  kind: z.enum(['host', 'chat']),
+  presence,
+})
+
+const hubStatus = z.object({
+  running: z.boolean().describe('True while this host is a hub.'),
+  name: z.string(),
+  domain: z.string(),
+  port: z.number().int(),
+  addresses: z.array(z.string()),
+  fingerprint: z.string().describe('SHA-256 of the certificate, for people whose client shows it.'),
+  certificate: z.string().describe('File with the certificate, for clients that want it.'),
+  people: z.array(hubPerson).describe('Who is logged in here.'),
+  hubs: z
+    .array(
+      z.object({
+        peer: z.string().describe("The hub's peer id; empty while unknown."),
+        name: z.string(),
+        domain: z.string(),
+        address: z.string(),
+        port: z.number().int(),
+        state: z.enum(['joined', 'joining', 'failed']),
+        detail: z.string(),
+        people: z.array(hubPerson),
+      }),
+    )
+    .describe('The hubs this host has joined, or tries to.'),
+})
+
+const hubDoor = z.object({
+  pin: z.string().describe('What people log in with, under a nickname of their own.'),
+  ticket: z.string().describe('For other hosts: `partyline hub join TICKET`; also what the QR code holds.'),
+})
+
+const check = z.object({
+  id: z.string(),
+  status: z.enum(['ok', 'warn', 'fail', 'skip']),
+  title: z.string(),
+  detail: z.string(),
+  fix: z.string().describe('What to do; empty where nothing is wrong.'),
 })
 
 const status = z.object({
@@ -159,11 +221,14 @@ const peerChange = {
 
 const PEER_EXAMPLE = {
   id: ID,
+  kind: 'host',
   name: 'anna-laptop',
   petname: '',
   trust: 'unknown',
   state: 'seen',
   proven: true,
+  presence: { show: 'available', text: '' },
+  note: '',
   sightings: [{ method: 'beacon', interface: 'eth0', address: '192.168.50.2', port: 47800, age: 812 }],
   route: null,
   rtt: null,
@@ -177,6 +242,20 @@ const OFFER_EXAMPLE = {
   files: 12,
   bytes: 48_211_004,
   state: 'offered',
+} as const
+
+const HUB_TICKET = `partyline-hub:${ID}?a=192.168.50.254:5223&n=lanparty`
+
+const HUB_EXAMPLE = {
+  running: true,
+  name: 'lanparty',
+  domain: 'hub-lanparty.local',
+  port: 5223,
+  addresses: ['192.168.50.254'],
+  fingerprint: '3f:9a:…',
+  certificate: '/var/lib/partyline/hub.pem',
+  people: [],
+  hubs: [],
 } as const
 
 const SETTING_EXAMPLE = {
@@ -230,7 +309,7 @@ export const METHODS = {
     who: 'app',
     params: z.object({
       topics: z
-        .array(z.enum(['peers', 'sessions', 'network', 'files', 'chat', 'streams']))
+        .array(z.enum(['peers', 'sessions', 'network', 'files', 'chat', 'streams', 'presence', 'hub']))
         .min(1)
         .max(16),
     }),
@@ -482,14 +561,15 @@ export const METHODS = {
     example: { params: { offer: OFFER_EXAMPLE.offer, ok: true }, result: {} },
   },
   'chat.send': {
-    about: 'Sends a chat line to a peer, through the encrypted session.',
+    about:
+      'Sends a chat line to a peer: through the encrypted session, sealed through a hub where there is no way to one, and in the clear to plain XMPP clients.',
     who: 'app',
     params: z.object({ peer: peerArg, text: z.string().min(1).max(4096) }),
     result: chatLine,
-    errors: reachErrors,
+    errors: [...reachErrors, 'usage.invalid-argument', 'usage.too-large'],
     example: {
       params: { peer: 'anna', text: 'ready?' },
-      result: { peer: ID, direction: 'out', text: 'ready?', at: 1_795_400_000_000, encrypted: true },
+      result: { peer: ID, direction: 'out', text: 'ready?', at: 1_795_400_000_000, encrypted: true, via: 'session' },
     },
   },
   'chat.history': {
@@ -499,6 +579,92 @@ export const METHODS = {
     result: z.array(chatLine),
     errors: peerErrors,
     example: { params: { peer: 'anna', limit: 10 }, result: [] },
+  },
+  'presence.set': {
+    about: 'Tells everyone on the LAN and at the hubs whether the user wants to be talked to.',
+    who: 'app',
+    params: z.object({ show: presence.shape.show, text: z.string().max(255).optional() }),
+    result: presence,
+    errors: ['usage.invalid-argument'],
+    example: { params: { show: 'away', text: 'at lunch' }, result: { show: 'away', text: 'at lunch' } },
+  },
+  'presence.get': {
+    about: "This host's presence.",
+    who: 'app',
+    params: empty,
+    result: presence,
+    errors: [],
+    example: { params: {}, result: { show: 'available', text: '' } },
+  },
+  'hub.start': {
+    about: "Makes this host the LAN's XMPP server until it is stopped or the daemon ends.",
+    who: 'owner',
+    params: z.object({ name: z.string().min(1).max(40).optional() }),
+    result: hubStatus,
+    errors: ['policy.owner-only', 'usage.invalid-argument', 'local.port-taken'],
+    example: { params: { name: 'lanparty' }, result: HUB_EXAMPLE },
+  },
+  'hub.stop': {
+    about: 'Ends the hub of this host; it keeps nothing.',
+    who: 'owner',
+    params: empty,
+    result: empty,
+    errors: ['policy.owner-only', 'local.no-hub'],
+    example: { params: {}, result: {} },
+  },
+  'hub.status': {
+    about: 'The hub of this host, and the hubs it has joined, with who is there.',
+    who: 'app',
+    params: empty,
+    result: hubStatus,
+    errors: [],
+    example: { params: {}, result: HUB_EXAMPLE },
+  },
+  'hub.pin': {
+    about: "What to log in to this host's hub with; changes the PIN when told to.",
+    who: 'owner',
+    params: z.object({
+      change: z.boolean().optional().describe('True for a new random PIN, unless `pin` gives one.'),
+      pin: z
+        .string()
+        .regex(/^[0-9]{6,12}$/)
+        .optional(),
+    }),
+    result: hubDoor,
+    errors: ['policy.owner-only', 'local.no-hub'],
+    example: { params: {}, result: { pin: '271828', ticket: HUB_TICKET } },
+  },
+  'hub.join': {
+    about: 'Joins the hub at an address (`IP` or `IP:PORT`) or of a ticket; remembered until it is left.',
+    who: 'owner',
+    params: z.object({ hub: z.string().min(1).max(1024) }),
+    result: hubStatus,
+    errors: ['policy.owner-only', 'usage.invalid-argument', 'local.limit'],
+    example: { params: { hub: '192.168.50.254' }, result: HUB_EXAMPLE },
+  },
+  'hub.leave': {
+    about: 'Leaves a hub, by its name, address or ticket, and forgets it.',
+    who: 'owner',
+    params: z.object({ hub: z.string().min(1).max(1024) }),
+    result: hubStatus,
+    errors: ['policy.owner-only', 'local.no-hub'],
+    example: { params: { hub: 'lanparty' }, result: HUB_EXAMPLE },
+  },
+  'doctor.run': {
+    about:
+      'Looks for what is wrong with this host, or between it and a peer, and says how to mend it. Needs no internet.',
+    who: 'app',
+    params: z.object({ peer: peerArg.optional() }),
+    result: z.object({ checks: z.array(check) }),
+    errors: peerErrors,
+    example: {
+      params: {},
+      result: {
+        checks: [
+          { id: 'interfaces', status: 'ok', title: 'Network interfaces', detail: 'eth0 (cable) takes part.', fix: '' },
+        ],
+      },
+    },
   },
   'settings.list': {
     about: 'Every setting with its value, default, range and meaning.',
@@ -550,7 +716,7 @@ export const EVENTS = {
   'peers.gone': {
     topic: 'peers',
     about: 'A peer left, or was forgotten.',
-    params: z.object({ id: peerId, name: z.string() }),
+    params: z.object({ id: anyId, name: z.string() }),
   },
   'sessions.opened': {
     topic: 'sessions',
@@ -582,6 +748,21 @@ export const EVENTS = {
     topic: 'chat',
     about: 'A chat line, received or sent by another app here.',
     params: z.object({ line: chatLine }),
+  },
+  'chat.state': {
+    topic: 'chat',
+    about: 'Somebody is writing, or stopped (XEP-0085).',
+    params: z.object({ peer: anyId, composing: z.boolean() }),
+  },
+  'presence.changed': {
+    topic: 'presence',
+    about: "This host's own presence changed.",
+    params: presence,
+  },
+  'hub.changed': {
+    topic: 'hub',
+    about: 'The hub of this host started or stopped, a hub was joined or lost, or somebody there came or went.',
+    params: empty,
   },
 } as const satisfies Record<string, EventEntry>
 
@@ -615,6 +796,9 @@ export const NOTIFICATIONS = {
 export type PeerView = z.output<typeof peer>
 export type SessionView = z.output<typeof session>
 export type OfferView = z.output<typeof offer>
+export type HubStatus = z.output<typeof hubStatus>
+export type HubPerson = z.output<typeof hubPerson>
+export type DoctorCheck = z.output<typeof check>
 export type ChatLine = z.output<typeof chatLine>
 export type SettingView = z.output<typeof setting>
 export type StatusView = z.output<typeof status>
