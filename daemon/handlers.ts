@@ -2,28 +2,36 @@ import type { Caller, Handlers, RawAnswer } from '../ipc/api.ts'
 import type { ParsedParams, PeerView, SessionView, SettingView, StatusView } from '../ipc/methods.ts'
 import { needsRestart, type SettingsStore } from './config/store.ts'
 import { PartylineError } from './errors.ts'
+import type { Doctor } from './doctor/doctor.ts'
+import type { HubService } from './hub/hub-service.ts'
 import type { Identity } from './identity/key.ts'
 import { fingerprintWords, verificationWords } from './identity/words.ts'
 import { formatHostPort } from './network/network.ts'
 import type { PeerBook } from './peers/peer-book.ts'
+import type { People } from './peers/people.ts'
 import type { ChatService } from './services/chat.ts'
 import type { FileService } from './services/files.ts'
 import { joinStream } from './services/join-stream.ts'
 import type { MessageService } from './services/messages.ts'
+import type { PresenceService } from './services/presence.ts'
 import type { StreamService } from './services/streams.ts'
 import type { SessionFacts, SessionStream } from './session/session.ts'
 import type { SessionManager } from './session/session-manager.ts'
-import type { PeerId } from './types.ts'
+import type { ContactId, PeerId } from './types.ts'
 
 /** The parts that answer the socket's methods. */
 export interface HandlerParts {
   readonly identity: Identity
   readonly book: PeerBook
+  readonly people: People
   readonly sessions: SessionManager
   readonly messages: MessageService
   readonly streams: StreamService
   readonly files: FileService
   readonly chat: ChatService
+  readonly presence: PresenceService
+  readonly hub: HubService
+  readonly doctor: Doctor
   readonly settings: SettingsStore
   readonly name: () => string
   readonly status: () => StatusView
@@ -49,67 +57,72 @@ export function createHandlers(parts: HandlerParts): Handlers {
     ...streamHandlers(parts),
     ...fileHandlers(parts),
     ...chatHandlers(parts),
+    ...presenceHandlers(parts),
+    ...hubHandlers(parts),
+    'doctor.run': async ({ peer }) => ({
+      checks: await parts.doctor.run(peer === undefined ? undefined : parts.people.anyone(peer)),
+    }),
     ...settingHandlers(parts),
   }
 }
 
 type Group<Prefix extends string> = Pick<Handlers, Extract<keyof Handlers, `${Prefix}.${string}`>>
 
-function peerHandlers({ book, identity, sessions }: HandlerParts): Group<'peers'> {
+function peerHandlers({ book, people, identity, sessions }: HandlerParts): Group<'peers'> {
   /** Round trips change all the time: the book learns them when somebody asks. */
   const measure = (): void => {
     for (const { facts } of sessions.list()) if (facts.rtt !== undefined) book.measured(facts.peer, facts.rtt)
   }
-  const view = (peer: PeerId): PeerView => {
+  const view = (id: PeerId | ContactId): PeerView => {
     measure()
-    return book.get(peer)
+    return people.view(id)
   }
   return {
     'peers.list': () => {
       measure()
-      return book.list()
+      return people.list()
     },
-    'peers.get': ({ peer }) => view(book.resolve(peer)),
+    'peers.get': ({ peer }) => view(people.anyone(peer)),
     'peers.name': async ({ peer, petname }) => {
-      const id = book.resolve(peer)
+      const id = people.host(peer)
       await book.setPetname(id, petname)
       return view(id)
     },
     'peers.trust': async ({ peer }) => {
-      const id = book.resolve(peer)
+      const id = people.host(peer)
       await book.setTrust(id, 'trusted')
       return view(id)
     },
     'peers.block': async ({ peer }) => {
-      const id = book.resolve(peer)
+      const id = people.host(peer)
       await book.setTrust(id, 'blocked')
       await sessions.close(id, { code: 'policy.blocked', message: 'blocked by its user' })
       return view(id)
     },
     'peers.forget': async ({ peer }) => {
-      const id = book.resolve(peer)
+      const id = people.host(peer)
       await sessions.close(id)
       await book.forget(id)
       return {}
     },
     'peers.verify': ({ peer }) => {
-      const id = book.resolve(peer)
+      const id = people.host(peer)
       return { peer: id, words: verificationWords(identity.peer, id) }
     },
   }
 }
 
-function sessionHandlers({ book, sessions }: HandlerParts): Group<'sessions'> {
+function sessionHandlers({ book, people, sessions }: HandlerParts): Group<'sessions'> {
   return {
     'sessions.open': async ({ peer, timeout }) => {
       const started = performance.now()
-      const session = await sessions.open(book.resolve(peer), timeout)
+      const session = await sessions.open(people.host(peer), timeout)
       return { ...sessionView(session.facts, book), elapsed: performance.now() - started }
     },
-    'sessions.close': async ({ peer }) => ({ closed: await sessions.close(book.resolve(peer)) }),
+    'sessions.close': async ({ peer }) => ({ closed: await sessions.close(people.host(peer)) }),
     'sessions.list': () => sessions.list().map((session) => sessionView(session.facts, book)),
     'sessions.ping': async ({ peer }) => {
-      const session = await sessions.open(book.resolve(peer))
+      const session = await sessions.open(people.host(peer))
       return { rtt: await session.ping(), route: session.facts.route }
     },
   }
@@ -134,7 +147,7 @@ export function sessionView(facts: SessionFacts, book: PeerBook): SessionView {
   }
 }
 
-function messageHandlers({ book, messages }: HandlerParts): Group<'messages'> {
+function messageHandlers({ people, messages }: HandlerParts): Group<'messages'> {
   /** What each connection listens to; gone with the connection. */
   const listening = new WeakMap<Caller, Map<string, () => void>>()
   const channelsOf = (caller: Caller): Map<string, () => void> => {
@@ -151,7 +164,7 @@ function messageHandlers({ book, messages }: HandlerParts): Group<'messages'> {
     'messages.send': async ({ peer, channel, data, reliable, lane }) => {
       const content = bytesOf(data)
       refuseReserved(channel)
-      await messages.send(book.resolve(peer), channel, content, { reliable: reliable ?? true, lane: lane ?? 0 })
+      await messages.send(people.host(peer), channel, content, { reliable: reliable ?? true, lane: lane ?? 0 })
       return {}
     },
     'messages.listen': ({ channel }, caller) => {
@@ -175,11 +188,11 @@ function messageHandlers({ book, messages }: HandlerParts): Group<'messages'> {
   }
 }
 
-function streamHandlers({ book, streams }: HandlerParts): Group<'streams'> {
+function streamHandlers({ people, streams }: HandlerParts): Group<'streams'> {
   return {
     'streams.open': async ({ peer, service, meta }) => {
       refuseReserved(service)
-      const stream = await streams.open(book.resolve(peer), service, meta)
+      const stream = await streams.open(people.host(peer), service, meta)
       return rawAnswer(stream, { stream: stream.id, peer: stream.peer })
     },
     'streams.accept': async ({ service }, caller) => {
@@ -194,9 +207,9 @@ function streamHandlers({ book, streams }: HandlerParts): Group<'streams'> {
   }
 }
 
-function fileHandlers({ book, files }: HandlerParts): Group<'files'> {
+function fileHandlers({ people, files }: HandlerParts): Group<'files'> {
   return {
-    'files.offer': ({ peer, ...offer }, caller) => files.offer(book.resolve(peer), offer, caller),
+    'files.offer': ({ peer, ...offer }, caller) => files.offer(people.host(peer), offer, caller),
     'files.list': () => files.list(),
     'files.accept': ({ offer }, caller) => files.accept(offer, caller),
     'files.refuse': async ({ offer }) => {
@@ -222,10 +235,31 @@ function fileHandlers({ book, files }: HandlerParts): Group<'files'> {
   }
 }
 
-function chatHandlers({ book, chat }: HandlerParts): Group<'chat'> {
+function chatHandlers({ people, chat }: HandlerParts): Group<'chat'> {
   return {
-    'chat.send': ({ peer, text }) => chat.send(book.resolve(peer), text),
-    'chat.history': ({ peer, limit }) => chat.history(peer === undefined ? undefined : book.resolve(peer), limit),
+    'chat.send': ({ peer, text }) => chat.send(people.anyone(peer), text),
+    'chat.history': ({ peer, limit }) => chat.history(peer === undefined ? undefined : people.anyone(peer), limit),
+  }
+}
+
+function presenceHandlers({ presence }: HandlerParts): Group<'presence'> {
+  return {
+    'presence.get': () => presence.get(),
+    'presence.set': ({ show, text }) => presence.set(show, text ?? ''),
+  }
+}
+
+function hubHandlers({ hub }: HandlerParts): Group<'hub'> {
+  return {
+    'hub.status': () => hub.status(),
+    'hub.start': ({ name }) => hub.start(name),
+    'hub.stop': async () => {
+      await hub.stop()
+      return {}
+    },
+    'hub.pin': ({ change, pin }) => hub.door(change || pin ? { pin } : undefined),
+    'hub.join': ({ hub: address }) => hub.join(address),
+    'hub.leave': ({ hub: address }) => hub.leave(address),
   }
 }
 

@@ -5,7 +5,17 @@ import { fileError } from '../file-error.ts'
 import { cleanName } from '../identity/host-name.ts'
 import { isPeerId } from '../identity/peer-id.ts'
 import type { Logger } from '../logger.ts'
-import type { DiscoveryName, HostPort, Milliseconds, PeerId, Route, Sighting, Trust } from '../types.ts'
+import {
+  AVAILABLE,
+  type DiscoveryName,
+  type HostPort,
+  type Milliseconds,
+  type PeerId,
+  type Presence,
+  type Route,
+  type Sighting,
+  type Trust,
+} from '../types.ts'
 import { readBook, writeBook } from './book-file.ts'
 import { resolvePeer } from './peer-names.ts'
 import { PeerRecord } from './peer-record.ts'
@@ -111,6 +121,22 @@ export class PeerBook {
   gone(peer: PeerId, method: DiscoveryName, interfaceName: string, address?: string): void {
     const record = this.#records.get(peer)
     if (record?.unsee(method, interfaceName, address)) this.#unseen(record)
+  }
+
+  /** What a peer that is there tells of being there. */
+  setPresence(peer: PeerId, presence: Presence): void {
+    const record = this.#records.get(peer)
+    if (!record || (record.presence.show === presence.show && record.presence.text === presence.text)) return
+    record.presence = presence
+    this.#tell(record)
+  }
+
+  /** What stands in the way of a direct link to a peer that is there; empty for nothing known. */
+  setNote(peer: PeerId, note: string): void {
+    const record = this.#records.get(peer)
+    if (!record || record.note === note) return
+    record.note = note
+    this.#tell(record)
   }
 
   // What links and sessions tell
@@ -219,7 +245,7 @@ export class PeerBook {
       if (!found.has(key))
         found.set(key, { address: at.address, port: at.port, interface: interfaceName, lastGood: isLast(at) })
     }
-    for (const sighting of record.sightings()) add(sighting, sighting.interface)
+    for (const sighting of record.sightings()) if (sighting.port > 0) add(sighting, sighting.interface)
     for (const address of record.remembered) add(address, '')
     return [...found.values()]
   }
@@ -266,6 +292,10 @@ export class PeerBook {
 
   /** Something that showed the peer has gone; a stranger that nothing shows any more is forgotten. */
   #unseen(record: PeerRecord): void {
+    if (!record.present) {
+      record.presence = AVAILABLE
+      record.note = ''
+    }
     this.#tell(record)
     if (!record.present && !record.precious) this.#drop(record)
   }

@@ -1,13 +1,15 @@
 import type { PeerView } from '../../ipc/methods.ts'
-import type {
-  DiscoveryName,
-  HostPort,
-  Milliseconds,
-  PeerId,
-  Route,
-  Sighting,
-  Trust,
-  UnixMilliseconds,
+import {
+  AVAILABLE,
+  type DiscoveryName,
+  type HostPort,
+  type Milliseconds,
+  type PeerId,
+  type Presence,
+  type Route,
+  type Sighting,
+  type Trust,
+  type UnixMilliseconds,
 } from '../types.ts'
 
 /** Most sightings kept of one peer; the oldest unproven one goes first. */
@@ -39,6 +41,10 @@ export class PeerRecord {
   proven = false
   lastSeen: UnixMilliseconds = 0
   connection: Connection | undefined
+  /** What it tells on the LAN or at a hub; a claim, as nobody signs it. */
+  presence: Presence = AVAILABLE
+  /** What stands in the way of a direct link, for people; empty for nothing known. */
+  note = ''
   /** The listeners of the book know it as one that `list` shows. */
   shown = false
   readonly #sightings = new Map<string, SightingRecord>()
@@ -125,11 +131,14 @@ export class PeerRecord {
   view(now: Milliseconds): PeerView {
     return {
       id: this.id,
+      kind: 'host',
       name: this.name,
       petname: this.petname,
       trust: this.trust,
       state: this.state,
       proven: this.proven,
+      presence: { ...this.presence },
+      note: this.connection ? '' : this.note,
       sightings: [...this.#sightings.values()].map(({ sighting, at }) => ({
         method: sighting.method,
         interface: sighting.interface,

@@ -1,6 +1,5 @@
 import type { PeerView } from '../../ipc/methods.ts'
 import type { Clock } from '../clock.ts'
-import { PartylineError } from '../errors.ts'
 import type { ContactId, HostPort, Milliseconds, Presence } from '../types.ts'
 
 /** Most contacts; who comes when there are as many is not listed. */
@@ -90,16 +89,6 @@ export function contactId(address: string): ContactId {
 /** True for the id of a contact rather than of a peer. */
 export function isContactId(id: string): id is ContactId {
   return id.startsWith('xmpp:')
-}
-
-/** What only hosts can do is refused for contacts. Throws `peer.chat-only`. */
-export function refuseContact(text: string, contacts: Contacts): void {
-  const [contact] = contacts.find(text)
-  if (contact)
-    throw new PartylineError(
-      'peer.chat-only',
-      `${contact.name} uses a plain XMPP client, which can chat and nothing else`,
-    )
 }
 
 function viewOf(contact: Contact, { age }: { age: Milliseconds }): PeerView {

@@ -69,7 +69,14 @@ test('an app that reads no answers is not read either, and gets them all when it
   await using host = await SocketHost.start({
     'chat.history': () => {
       calls++
-      return Array.from({ length: 20 }, () => ({ peer: SELF, direction: 'in', text, at: 0, encrypted: true }))
+      return Array.from({ length: 20 }, () => ({
+        peer: SELF,
+        direction: 'in',
+        text,
+        at: 0,
+        encrypted: true,
+        via: 'session',
+      }))
     },
     'peers.list': () => [],
   })

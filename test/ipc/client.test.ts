@@ -67,7 +67,14 @@ describe.each(['messagepack', 'json'] as const)('the SDK in %s', (encoding) => {
   })
 
   test('gets an answer of several megabytes', async () => {
-    const line = { peer: SELF, direction: 'in', text: 'x'.repeat(4000), at: 0, encrypted: true } as const
+    const line = {
+      peer: SELF,
+      direction: 'in',
+      text: 'x'.repeat(4000),
+      at: 0,
+      encrypted: true,
+      via: 'session',
+    } as const
     await using host = await SocketHost.start({ 'chat.history': () => Array.from({ length: 5000 }, () => line) })
     await using client = await dial(host)
     expect((await client.call('chat.history', {})).length).toBe(5000)
