@@ -68,11 +68,14 @@ describe('sightings', () => {
     expect(book.list()).toEqual([
       {
         id: id(1),
+        kind: 'host',
         name: 'anna',
         petname: '',
         trust: 'unknown',
         state: 'seen',
         proven: false,
+        presence: { show: 'available', text: '' },
+        note: '',
         sightings: [
           { method: 'mdns', interface: 'eth0', address: '192.168.50.2', port: 47800, age: 250 },
           { method: 'beacon', interface: 'eth0', address: '192.168.50.2', port: 47800, age: 250 },
@@ -88,6 +91,15 @@ describe('sightings', () => {
     book.gone(id(1), 'beacon', 'eth0', '192.168.50.2')
     expect(book.list()).toEqual([])
     expect(told).toEqual(['changed anna', 'changed anna', 'changed anna', 'gone anna'])
+  })
+
+  test('through a hub, without an address, make a peer seen and give nothing to dial', async () => {
+    const book = await inMemory()
+    book.seen(sighting(id(1), { method: 'hub', interface: '', address: '192.168.50.254', port: 0 }))
+    expect(book.list()).toMatchObject([{ id: id(1), state: 'seen' }])
+    expect(book.addresses(id(1))).toEqual([])
+    book.seen(sighting(id(1), { method: 'hub' }))
+    expect(book.addresses(id(1))).toMatchObject([{ address: '192.168.50.2', port: 47800 }])
   })
 
   test('that only repeat tell nobody anything, and keep the peer young', async () => {
@@ -545,5 +557,32 @@ describe('a flood', () => {
     book.seen(sighting(id(1)))
     book.gone(id(1), 'mdns', 'eth0')
     expect(codeOf(() => book.resolve(id(1).slice(0, 10)))).toBe('peer.not-found')
+  })
+})
+
+describe('what a peer tells, and what is in its way', () => {
+  test('is shown and told while the peer is there, and gone with it', async () => {
+    const book = await inMemory()
+    book.setPresence(id(1), { show: 'busy', text: 'in a match' })
+    expect(book.list()).toEqual([])
+    book.seen(sighting(id(1)))
+    await book.setTrust(id(1), 'trusted')
+    const told = listen(book)
+    book.setPresence(id(1), { show: 'busy', text: 'in a match' })
+    book.setPresence(id(1), { show: 'busy', text: 'in a match' })
+    book.setNote(id(1), 'kept apart')
+    book.setNote(id(1), 'kept apart')
+    expect(told).toHaveLength(2)
+    expect(book.get(id(1))).toMatchObject({ presence: { show: 'busy', text: 'in a match' }, note: 'kept apart' })
+    book.gone(id(1), 'mdns', 'eth0')
+    expect(book.get(id(1))).toMatchObject({ state: 'away', presence: { show: 'available', text: '' }, note: '' })
+  })
+
+  test('is not said of a peer that a session reaches', async () => {
+    const book = await inMemory()
+    book.seen(sighting(id(1)))
+    book.setNote(id(1), 'kept apart')
+    book.connected(id(1), 'anna', 'lan', undefined)
+    expect(book.get(id(1)).note).toBe('')
   })
 })
