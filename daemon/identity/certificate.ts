@@ -1,6 +1,13 @@
-import { type X509Certificate as NodeCertificate, randomBytes, webcrypto } from 'node:crypto'
+import { createHash, type X509Certificate as NodeCertificate, randomBytes, webcrypto } from 'node:crypto'
 import 'reflect-metadata'
-import { X509CertificateGenerator } from '@peculiar/x509'
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  type Extension,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509CertificateGenerator,
+} from '@peculiar/x509'
 import type { PeerId } from '../types.ts'
 import type { Identity } from './key.ts'
 import { isPeerId, peerIdFromKey } from './peer-id.ts'
@@ -16,8 +23,11 @@ export interface Certificate {
 const NOT_BEFORE = new Date('1970-01-01T00:00:00Z')
 const NOT_AFTER = new Date('9999-12-31T23:59:59Z')
 
-/** A self-signed X.509 certificate of the identity's Ed25519 key (RFC 8410), made anew at each start. */
-export async function makeCertificate(identity: Identity): Promise<Certificate> {
+/**
+ * A self-signed X.509 certificate of the identity's Ed25519 key (RFC 8410), made anew at each start. With DNS names it is for clients
+ * that check these (RFC 9525), and the same each time, so that whoever trusts its fingerprint is not asked again.
+ */
+export async function makeCertificate(identity: Identity, names: readonly string[] = []): Promise<Certificate> {
   const pkcs8 = identity.privateKey.export({ type: 'pkcs8', format: 'der' })
   const jwk = identity.privateKey.export({ format: 'jwk' })
   const privateKey = await webcrypto.subtle.importKey('pkcs8', new Uint8Array(pkcs8), 'Ed25519', false, ['sign'])
@@ -30,12 +40,13 @@ export async function makeCertificate(identity: Identity): Promise<Certificate> 
   )
   const certificate = await X509CertificateGenerator.createSelfSigned(
     {
-      serialNumber: randomBytes(16).toString('hex'),
+      serialNumber: names.length > 0 ? serialOf(identity.peer, names) : randomBytes(16).toString('hex'),
       name: `CN=${identity.peer}`,
       notBefore: NOT_BEFORE,
       notAfter: NOT_AFTER,
       signingAlgorithm: 'Ed25519',
       keys: { privateKey, publicKey },
+      extensions: names.length > 0 ? await serverExtensions(publicKey, names) : [],
     },
     webcrypto as Parameters<typeof X509CertificateGenerator.createSelfSigned>[1],
   )
@@ -43,6 +54,30 @@ export async function makeCertificate(identity: Identity): Promise<Certificate> 
     certPem: certificate.toString('pem'),
     keyPem: identity.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
   }
+}
+
+/** A positive serial number of 16 bytes that follows from what is certified. */
+function serialOf(peer: PeerId, names: readonly string[]): string {
+  const digest = createHash('sha256')
+    .update([peer, ...names].join(' '))
+    .digest()
+    .subarray(0, 16)
+  digest[0] = ((digest[0] ?? 0) & 0x7f) | 0x40
+  return digest.toString('hex')
+}
+
+/** What strict clients want of a server's certificate (RFC 5280 sections 4.2.1.1, 4.2.1.2, 4.2.1.6 and 4.2.1.9). */
+async function serverExtensions(publicKey: webcrypto.CryptoKey, names: readonly string[]): Promise<Extension[]> {
+  const keyId = createHash('sha256')
+    .update(new Uint8Array(await webcrypto.subtle.exportKey('spki', publicKey)))
+    .digest('hex')
+    .slice(0, 40)
+  return [
+    new BasicConstraintsExtension(false, undefined, true),
+    new SubjectKeyIdentifierExtension(keyId),
+    new AuthorityKeyIdentifierExtension(keyId),
+    new SubjectAlternativeNameExtension(names.map((value) => ({ type: 'dns', value }))),
+  ]
 }
 
 /**
