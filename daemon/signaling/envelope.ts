@@ -7,14 +7,15 @@ import type { PeerId, UnixMilliseconds } from '../types.ts'
 import { MAX_SIGNAL } from './signaller.ts'
 
 /**
- * Layout of a signal before it is sealed, big endian: version 1, sender's key 32, receiver's key 32, time 8, id 16, length of the topic 1,
- * topic, content, Ed25519 signature 64. The receiver is signed too, or a receiver could seal the signal anew for somebody else.
+ * Layout of a signal before it is sealed, big endian: version 1, sender's key 32, receiver's key 32, time 8, round 6, id 16, length of
+ * the topic 1, topic, content, Ed25519 signature 64. The receiver is signed too, or a receiver could seal the signal anew for somebody else.
  */
 const VERSION = 1
 const RECEIVER_AT = 33
 const TIME_AT = 65
-const ID_AT = 73
-const TOPIC_AT = 90
+const ROUND_AT = 73
+const ID_AT = 79
+const TOPIC_AT = 96
 const SIGNATURE = 64
 const MAX_TOPIC = 32
 const TOPIC = /^[a-z0-9.-]{1,32}$/
@@ -29,6 +30,8 @@ export const MAX_SEALED = sodium.crypto_box_SEALBYTES + TOPIC_AT + MAX_TOPIC + M
 /** What a signal says. */
 export interface Signal {
   readonly time: UnixMilliseconds
+  /** The correction of the receiver's that `time` follows (`Rounds`); 0 for none. */
+  readonly round: number
   /** Sixteen random bytes, hexadecimal. */
   readonly id: string
   /** 1 to 32 of a-z, 0-9, dot and hyphen. */
@@ -70,7 +73,7 @@ export class Envelope implements Sealing {
     this.#secretKey = x25519SecretKey(identity.privateKey)
   }
 
-  seal(receiver: PeerId, { time, id, topic, content }: Signal): Uint8Array {
+  seal(receiver: PeerId, { time, round, id, topic, content }: Signal): Uint8Array {
     if (content.length > MAX_SIGNAL)
       throw new PartylineError(
         'usage.too-large',
@@ -84,6 +87,7 @@ export class Envelope implements Sealing {
     body.set(this.#key, 1)
     body.set(receiverKey, RECEIVER_AT)
     body.writeBigUInt64BE(BigInt(Math.floor(time)), TIME_AT)
+    body.writeUIntBE(round, ROUND_AT, 6)
     body.write(id, ID_AT, ID_SIZE, 'hex')
     body[TOPIC_AT - 1] = body.write(topic, TOPIC_AT, 'latin1')
     body.set(content, TOPIC_AT + topic.length)
@@ -115,7 +119,8 @@ export class Envelope implements Sealing {
     if (!sodium.crypto_sign_verify_detached(signature, Buffer.concat([DOMAIN, signedPart]), key))
       throw bad('a signal without the signature of its sender')
     const id = body.toString('hex', ID_AT, ID_AT + ID_SIZE)
-    return { sender: peerIdFromKey(key), time: Number(time), id, topic, content }
+    const round = body.readUIntBE(ROUND_AT, 6)
+    return { sender: peerIdFromKey(key), time: Number(time), round, id, topic, content }
   }
 }
 

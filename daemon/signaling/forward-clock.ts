@@ -8,7 +8,8 @@ import type { Milliseconds, UnixMilliseconds } from '../types.ts'
  */
 export class ForwardClock {
   readonly #clock: Clock
-  #offset: Milliseconds = Number.NEGATIVE_INFINITY
+  /** From 0, so that a wall clock before 1970 gives a time that fits a signal. */
+  #offset: Milliseconds = 0
 
   constructor(clock: Clock) {
     this.#clock = clock

@@ -1,4 +1,6 @@
 import type { Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
+import type { Signal } from './envelope.ts'
+import type { Rounds } from './rounds.ts'
 
 /** How far a signal's time may be from ours, either way. */
 export const TOLERANCE: Milliseconds = 120_000
@@ -25,7 +27,7 @@ export type Verdict =
   | { readonly kind: 'fresh' }
   /** Accepted before, so long ago. */
   | { readonly kind: 'repeated'; readonly after: Milliseconds }
-  /** Its time does not do. `unseen` where it is certain that it was not accepted within the last RETENTION. */
+  /** Its time, or the round that follows, does not do. `unseen` where it is certain that it was not accepted within the last RETENTION. */
   | { readonly kind: 'old'; readonly unseen: boolean }
 
 interface Accepted {
@@ -47,6 +49,7 @@ interface Sender {
  * refused: an honest signal may be lost by that, a replayed one never passes.
  */
 export class ReplayGuard {
+  readonly #rounds: Rounds
   readonly #limits: typeof REMEMBERED
   readonly #senders = new Map<PeerId, Sender>()
   /** What was stamped before the start may have been accepted by the process before. */
@@ -56,7 +59,8 @@ export class ReplayGuard {
   #forgot: Milliseconds = Number.NEGATIVE_INFINITY
   #swept: Milliseconds
 
-  constructor(start: Moment, limits = REMEMBERED) {
+  constructor(start: Moment, rounds: Rounds, limits = REMEMBERED) {
+    this.#rounds = rounds
     this.#limits = limits
     this.#start = Math.floor(start.wall)
     this.#swept = start.now
@@ -68,17 +72,19 @@ export class ReplayGuard {
   }
 
   /** Judges a signal; one that is fresh is remembered. */
-  accept(peer: PeerId, id: string, time: UnixMilliseconds, { now, wall }: Moment): Verdict {
+  accept(peer: PeerId, signal: Pick<Signal, 'id' | 'time' | 'round'>, { now, wall }: Moment): Verdict {
+    const { id, time, round } = signal
     this.#sweep(now)
     const sender = this.#senders.get(peer)
     const before = sender?.ids.get(id)
     if (before) return { kind: 'repeated', after: now - before.at }
-    if (time < this.#start || Math.abs(time - wall) > TOLERANCE) {
+    if (time < this.#start || Math.abs(time - wall) > TOLERANCE || !this.#rounds.counts(peer, round)) {
       const forgot = Math.max(this.#forgot, sender?.forgot ?? Number.NEGATIVE_INFINITY)
       return { kind: 'old', unseen: now - forgot > RETENTION }
     }
     if (time <= this.#floor || (sender && time <= sender.floor)) return { kind: 'old', unseen: false }
     this.#remember(peer, id, { time, at: now })
+    this.#rounds.accepted(peer, round)
     return { kind: 'fresh' }
   }
 

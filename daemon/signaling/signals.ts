@@ -8,10 +8,11 @@ import type { Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
 import { checkTopic, Envelope, ID_SIZE, type Sealing, type Signal } from './envelope.ts'
 import { ForwardClock } from './forward-clock.ts'
 import { type REMEMBERED, ReplayGuard } from './replay-guard.ts'
+import { Rounds } from './rounds.ts'
 import { SentSignals } from './sent-signals.ts'
 import { MAX_SIGNAL, type SignalExchange, type Signaller, type SignallerName } from './signaller.ts'
 
-/** Sealed signals opened a second, and at once: each costs some 200 µs. */
+/** Sealed signals opened a second, and at once: each costs some 100 µs. */
 const OPENINGS = { rate: 500, burst: 2000 }
 /** Signals taken from one sender. */
 const PER_SENDER = { rate: 50, burst: 200, addresses: 4096 }
@@ -24,9 +25,10 @@ const MAX_LEARNED = 4096
 const MAX_OPENED = 4096
 /** A signal that two carriers bring, or one sends again, comes twice within this; what comes back later was recorded by somebody. */
 const DOUBLES: Milliseconds = 10_000
-/** The topic of our own answers: the id of the refused signal, and its receiver's time (64 bits, Unix ms). */
+/** The topic of our own answers: the id of the refused signal, its receiver's time (64 bits, Unix ms), and the new round (48 bits). */
 const CORRECTION = 'clock'
-const CORRECTION_SIZE = ID_SIZE + 8
+const ROUND_AT = ID_SIZE + 8
+const CORRECTION_SIZE = ROUND_AT + 6
 /** The last moment that a `Date` can hold. */
 const END_OF_TIME: UnixMilliseconds = 8.64e15
 
@@ -43,6 +45,13 @@ interface SignalsOptions {
   readonly remembered?: typeof REMEMBERED
 }
 
+/** A peer's clock, as it told. */
+interface Learned {
+  /** What it shows when our monotonic clock shows 0. */
+  readonly base: UnixMilliseconds
+  readonly round: number
+}
+
 type Listener = (peer: PeerId, content: Uint8Array) => void
 
 /**
@@ -57,6 +66,7 @@ export class Signals implements SignalExchange {
   readonly #clock: Clock
   readonly #sealing: Sealing
   readonly #forward: ForwardClock
+  readonly #rounds: Rounds
   readonly #guard: ReplayGuard
   readonly #openings: TokenBucket
   readonly #perSender = new TokenBuckets(PER_SENDER)
@@ -65,8 +75,8 @@ export class Signals implements SignalExchange {
   readonly #sent = new SentSignals()
   readonly #signallers = new Set<{ readonly signaller: Signaller }>()
   readonly #listeners = new Map<string, Set<{ readonly listener: Listener }>>()
-  /** What a peer's clock shows when our monotonic one shows 0; the longest unused first. */
-  readonly #learned = new Map<PeerId, UnixMilliseconds>()
+  /** The longest unused first. */
+  readonly #learned = new Map<PeerId, Learned>()
   /** When sealed signals were accepted, by the ephemeral key they begin with. */
   readonly #opened = new Map<string, Milliseconds>()
 
@@ -76,7 +86,8 @@ export class Signals implements SignalExchange {
     this.#sealing = options.sealing ?? new Envelope(options.identity)
     this.#forward = new ForwardClock(options.clock)
     const now = options.clock.now()
-    this.#guard = new ReplayGuard({ now, wall: this.#forward.wall() }, options.remembered)
+    this.#rounds = new Rounds(Math.floor(Buffer.from(options.randomBytes(6)).readUIntBE(0, 6) / 2))
+    this.#guard = new ReplayGuard({ now, wall: this.#forward.wall() }, this.#rounds, options.remembered)
     this.#openings = new TokenBucket(OPENINGS.rate, OPENINGS.burst, now)
     this.#correctionsInAll = new TokenBucket(CORRECTIONS_IN_ALL.rate, CORRECTIONS_IN_ALL.burst, now)
   }
@@ -135,10 +146,10 @@ export class Signals implements SignalExchange {
   }
 
   /** Stamps, seals and sends; false where the peer id is no key, or nothing reaches the peer. */
-  #carry(peer: PeerId, signal: Omit<Signal, 'time'>): boolean {
+  #carry(peer: PeerId, signal: Omit<Signal, 'time' | 'round'>): boolean {
     let sealed: Uint8Array
     try {
-      sealed = this.#sealing.seal(peer, { ...signal, time: this.#timeFor(peer) })
+      sealed = this.#sealing.seal(peer, { ...signal, ...this.#stampFor(peer) })
     } catch (error) {
       this.#options.logger.debug('a signal could not be sealed', { peer, error: toPartylineError(error).message })
       return false
@@ -149,12 +160,11 @@ export class Signals implements SignalExchange {
   }
 
   /** The time as the peer sees it, as far as we know. */
-  #timeFor(peer: PeerId): UnixMilliseconds {
+  #stampFor(peer: PeerId): Pick<Signal, 'time' | 'round'> {
     const learned = this.#learned.get(peer)
-    if (learned === undefined) return Math.min(END_OF_TIME, Math.max(0, this.#clock.wall()))
-    this.#learned.delete(peer)
-    this.#learned.set(peer, learned)
-    return learned + this.#clock.now()
+    if (!learned) return { time: Math.min(END_OF_TIME, Math.max(0, this.#clock.wall())), round: 0 }
+    setBounded(this.#learned, peer, learned, MAX_LEARNED)
+    return { time: learned.base + this.#clock.now(), round: learned.round }
   }
 
   #receive(sealed: Uint8Array): void {
@@ -176,7 +186,7 @@ export class Signals implements SignalExchange {
     if (!this.#perSender.take(sender, now)) return this.#refuse('peer.rate-limited', { sender })
     if (signal.topic === CORRECTION) return this.#corrected(signal)
     const wall = this.#forward.wall()
-    const verdict = this.#guard.accept(sender, signal.id, signal.time, { now, wall })
+    const verdict = this.#guard.accept(sender, signal, { now, wall })
     if (verdict.kind === 'repeated') return this.#repeated(verdict.after)
     if (verdict.kind === 'old') {
       this.#refuse('peer.old-signal', { sender, behind: wall - signal.time })
@@ -212,6 +222,7 @@ export class Signals implements SignalExchange {
     const content = Buffer.alloc(CORRECTION_SIZE)
     content.write(id, 'hex')
     content.writeBigUInt64BE(BigInt(Math.min(END_OF_TIME, Math.max(0, Math.floor(wall)))), ID_SIZE)
+    content.writeUIntBE(this.#rounds.next(), ROUND_AT, 6)
     this.#carry(sender, { id: this.#newId(), topic: CORRECTION, content })
   }
 
@@ -223,11 +234,12 @@ export class Signals implements SignalExchange {
     const bytes = Buffer.from(content)
     if (bytes.length !== CORRECTION_SIZE) return this.#refuse('peer.bad-signal', { sender })
     const time = Number(bytes.readBigUInt64BE(ID_SIZE))
+    const round = bytes.readUIntBE(ROUND_AT, 6)
     if (time > END_OF_TIME) return this.#refuse('peer.bad-signal', { sender })
     const now = this.#clock.now()
     const signal = this.#sent.take(sender, bytes.toString('hex', 0, ID_SIZE), now, this.#clock.wall())
     if (!signal) return
-    setBounded(this.#learned, sender, time - now, MAX_LEARNED)
+    setBounded(this.#learned, sender, { base: time - now, round }, MAX_LEARNED)
     this.#carry(sender, signal)
   }
 }

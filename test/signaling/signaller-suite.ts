@@ -78,7 +78,7 @@ class Arrivals {
 const stranger = identityOf(generateKeyPairSync('ed25519').privateKey)
 
 function sealedFor(from: SuiteEnd, to: SuiteEnd, content: Uint8Array): Uint8Array {
-  const signal = { time: Date.now(), id: randomBytes(16).toString('hex'), topic: 'suite', content }
+  const signal = { time: Date.now(), round: 0, id: randomBytes(16).toString('hex'), topic: 'suite', content }
   return new Envelope(from.identity).seal(to.identity.peer, signal)
 }
 

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { identityOf } from '../../daemon/identity/key.ts'
+import { seededRandom } from '../discovery/simulated-lan.ts'
 import { VirtualClock } from '../virtual-clock.ts'
-import { seededRandom } from './seeded-random.ts'
 import { describeSignaller, type SuitePair } from './signaller-suite.ts'
 import { SimulatedCarrier } from './simulated-signaller.ts'
 

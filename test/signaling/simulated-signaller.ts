@@ -55,9 +55,9 @@ export class SimulatedCarrier {
       if (this.#random() >= loss) this.#clock.after(this.#random() * delay, () => this.inject(to, sealed))
   }
 
-  /** Brings bytes to a host, whoever made them. */
+  /** Brings bytes to a host that is not cut off, whoever made them. */
   inject(to: PeerId, sealed: Uint8Array): void {
-    this.#ends.get(to)?.arrive(Uint8Array.from(sealed))
+    if (!this.#cut.has(to)) this.#ends.get(to)?.arrive(Uint8Array.from(sealed))
   }
 }
 
