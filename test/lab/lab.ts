@@ -10,7 +10,10 @@ const LAB = new URL('./lab', import.meta.url).pathname
 const PATH = `${process.env.PATH}:/usr/sbin:/sbin`
 const CLI = new URL('../../cli/main.ts', import.meta.url).pathname
 
-/** A sentence that says what the lab lacks on this machine, or undefined when it can run. */
+/**
+ * A sentence that says what the lab lacks on this machine, or undefined when it can run. `python3:NAME` is a module of Debian's
+ * Python, others are programs.
+ */
 export function labMissing(programs: readonly string[] = []): string | undefined {
   if (process.platform !== 'linux') return 'network namespaces need Linux'
   if (process.getuid?.() !== 0) return 'network namespaces need root'
@@ -26,8 +29,10 @@ export function labMissing(programs: readonly string[] = []): string | undefined
 }
 
 function isInstalled(program: string): boolean {
+  const [, module] = program.split('python3:')
   try {
-    execFileSync('sh', ['-c', 'command -v "$0"', program], { stdio: 'ignore', env: { PATH } })
+    if (module) execFileSync('/usr/bin/python3', ['-c', `import ${module}`], { stdio: 'ignore' })
+    else execFileSync('sh', ['-c', 'command -v "$0"', program], { stdio: 'ignore', env: { PATH } })
     return true
   } catch {
     return false
@@ -127,8 +132,8 @@ export class Lab implements AsyncDisposable {
   }
 
   /** Starts a service of `svc/` and returns when it is ready. */
-  async svc(host: string, name: string): Promise<void> {
-    await this.#run(['svc', host, name])
+  async svc(host: string, name: string, ...args: readonly string[]): Promise<void> {
+    await this.#run(['svc', host, name, ...args])
   }
 
   /** Loads packet filter rules on a node; a switch has tables of family `bridge`. */
