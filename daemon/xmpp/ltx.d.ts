@@ -2,6 +2,9 @@
 declare module 'ltx' {
   export type Node = Element | string
 
+  /** Null for text that is no whole element; throws for entities it does not know. */
+  export function parse(text: string): Element | null
+
   export class Element {
     constructor(name: string, attrs?: Record<string, string | undefined>)
     name: string
