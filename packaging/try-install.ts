@@ -1,13 +1,14 @@
 /**
  * `try-install.ts FOLDER`: checks a package that was installed into FOLDER from a packed tarball: the command starts a daemon there,
- * answers, stops, and the SDK loads. Exits non-zero with the reason otherwise.
+ * answers, stops, and the SDK and the hub load. Exits non-zero with the reason otherwise.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync } from 'node:fs'
+import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { pathToFileURL } from 'node:url'
 
 const [folder = '.'] = process.argv.slice(2)
 const program = join(folder, 'node_modules/partyline/dist/cli/main.js')
@@ -28,6 +29,12 @@ const id = execFileSync(process.execPath, ['--input-type=module', '-e', answer, 
   encoding: 'utf8',
 })
 if (id.trim() !== status.id) throw new Error('the SDK reached another host')
+
+// What the hub is built on comes inside the package: npm could not install it for anybody.
+const module = pathToFileURL(join(folder, 'node_modules/partyline/dist/daemon/hub/xmpp-server.js')).href
+if (existsSync(join(folder, 'node_modules/node-xmpp-server'))) throw new Error('node-xmpp-server was installed')
+const hub = "import(process.argv[1]).then((m) => { new m.XmppServer({ domain: 'hub.local', newId: () => '' }) })"
+execFileSync(process.execPath, ['--input-type=module', '-e', hub, module], { cwd: folder })
 
 const stopped = once(daemon, 'exit')
 daemon.kill('SIGTERM')

@@ -2,11 +2,12 @@ import { EventEmitter } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../clock.ts'
 import type { Milliseconds } from '../types.ts'
+import { XmlError } from '../xmpp/xml-error.ts'
 import { type Allowance, TokenBucket } from './token-bucket.ts'
 
 /** Looks through the bytes of one XMPP stream. */
 export interface Guard {
-  /** Throws where the bytes hold what no XMPP stream may; the error's `condition` is the stream error's (RFC 6120 section 4.9.3). */
+  /** Throws where the bytes hold what no XMPP stream may (`XmlError`), text that is no UTF-8 among it. */
   push(bytes: Uint8Array): void
 }
 
@@ -69,7 +70,7 @@ interface ClientStreamOptions {
  */
 export class ClientStream extends EventEmitter {
   readonly #options: ClientStreamOptions
-  readonly #decoder = new TextDecoder('utf-8', { fatal: true })
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   #guard: Guard
   #bytes: TokenBucket
   #stanzas: TokenBucket
@@ -203,7 +204,7 @@ export class ClientStream extends EventEmitter {
     this.#pending = this.#pending.subarray(slice.length)
     this.#bytes.use(slice.length, this.#options.clock.now())
     if (!this.#loggedIn) this.#beforeLogIn -= slice.length
-    if (this.#beforeLogIn < 0) throw new TooMuchBeforeLogIn()
+    if (this.#beforeLogIn < 0) throw new XmlError('policy-violation', 'too much was sent before a log-in')
     this.#guard.push(slice)
     this.emit('data', this.#decoder.decode(slice, { stream: true }))
   }
@@ -225,14 +226,6 @@ export class ClientStream extends EventEmitter {
     this.#ended = true
     this.#options.socket.destroy()
     this.#options.onSlow()
-  }
-}
-
-class TooMuchBeforeLogIn extends Error {
-  readonly condition = 'policy-violation'
-
-  constructor() {
-    super('too much was sent before a log-in')
   }
 }
 

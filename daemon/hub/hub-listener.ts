@@ -12,7 +12,7 @@ import type { Refusals } from '../refusals.ts'
 import type { Milliseconds } from '../types.ts'
 
 /** What a hub's port bears. */
-export interface HubListenLimits {
+interface HubListenLimits {
   /** Connections in all. */
   readonly total: number
   readonly perAddress: number

@@ -29,6 +29,8 @@ export interface SessionHandlers {
   stanza(element: Element): void
   /** The session ends the stream with this stream error. */
   failed(condition: string): void
+  /** What came is no XML after all; the session ends the stream. */
+  malformed(): void
 }
 
 /** One client's XMPP stream. */
@@ -77,6 +79,7 @@ class HubSession extends TCPServer.prototype.Session {
   #headers = 0
   #failures = 0
   #isLoggingIn = false
+  #isFailing = false
   #bound = ''
 
   /** The package would take them from `Math.random`; it sets this in its constructor. */
@@ -99,8 +102,10 @@ class HubSession extends TCPServer.prototype.Session {
   serve(handlers: SessionHandlers): void {
     this.#handlers = handlers
     this.connection.streamAttrs.from = this.server.options.domain
-    // The package raises what it ends a stream with as an error too; `failed` has told it.
-    this.on('error', () => {})
+    // The package raises whatever it ends a stream with as an error: what we asked for, and what its parser finds.
+    this.on('error', () => {
+      if (!this.#isFailing) handlers.malformed()
+    })
     this.on('authenticate', (user: PlainUser, answer: Answer) => void this.#logIn(handlers, user, answer))
     this.on('auth-success', () => {
       this.#headers = 0
@@ -172,6 +177,7 @@ class HubSession extends TCPServer.prototype.Session {
   }
 
   #fail(condition: string, text: string): void {
+    this.#isFailing = true
     this.#handlers?.failed(condition)
     this.connection.error(condition, text)
   }
