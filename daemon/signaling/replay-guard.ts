@@ -134,7 +134,7 @@ export class ReplayGuard {
         ids.delete(id)
         this.#size--
       }
-      // A floor has to outlive what was forgotten below it.
+      // That ids were forgotten has to be known for as long as they would have been.
       if (ids.size === 0 && now - forgot > RETENTION) this.#senders.delete(peer)
     }
   }

@@ -46,13 +46,13 @@ export class SentSignals {
 
   /**
    * Takes out a signal to send it once more; nothing where it was not sent to this peer, or not lately. A receiver remembers only for minutes
-   * what it accepted, and the monotonic clock stands still while a machine sleeps: so the wall clock has to agree that it was lately.
+   * what it accepted, and the monotonic clock stands still while a machine sleeps: so the wall clock (`ForwardClock`) has to agree.
    */
   take(peer: PeerId, id: string, now: Milliseconds, wall: UnixMilliseconds): SentSignal | undefined {
     const kept = this.#kept.get(id)
     if (kept?.peer !== peer) return undefined
     this.#drop(kept)
-    return now - kept.now <= RESENDABLE && Math.abs(wall - kept.wall) <= RESENDABLE ? kept : undefined
+    return now - kept.now <= RESENDABLE && wall - kept.wall <= RESENDABLE ? kept : undefined
   }
 
   #drop(one: Kept): void {

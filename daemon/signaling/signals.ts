@@ -115,7 +115,7 @@ export class Signals implements SignalExchange {
       })
     if (peer === this.#options.identity.peer || this.#reaching(peer).length === 0) return false
     const signal = { peer, id: this.#newId(), topic, content: Uint8Array.from(content) }
-    this.#sent.add(signal, this.#clock.now(), this.#clock.wall())
+    this.#sent.add(signal, this.#clock.now(), this.#forward.wall())
     return this.#carry(peer, signal)
   }
 
@@ -237,7 +237,7 @@ export class Signals implements SignalExchange {
     const round = bytes.readUIntBE(ROUND_AT, 6)
     if (time > END_OF_TIME) return this.#refuse('peer.bad-signal', { sender })
     const now = this.#clock.now()
-    const signal = this.#sent.take(sender, bytes.toString('hex', 0, ID_SIZE), now, this.#clock.wall())
+    const signal = this.#sent.take(sender, bytes.toString('hex', 0, ID_SIZE), now, this.#forward.wall())
     if (!signal) return
     setBounded(this.#learned, sender, { base: time - now, round }, MAX_LEARNED)
     this.#carry(sender, signal)

@@ -120,6 +120,15 @@ describe('the replay guard', () => {
     })
   })
 
+  test('stays unsure of a sender whose other ids are over', () => {
+    const one = guard({ perSender: 8, inAll: 100 })
+    const accept = (id: string, time: number, now: number) =>
+      one.accept(alice, { id, time: START + time, round: 0 }, at(now))
+    for (let n = 0; n < 8; n++) accept(`id${n}`, TOLERANCE, 0)
+    expect(accept('late', TOLERANCE - 1, RETENTION - 1)).toEqual({ kind: 'fresh' })
+    expect(accept('late', TOLERANCE - 1, RETENTION + 30_000)).toEqual({ kind: 'old', unseen: false })
+  })
+
   test('never lets an id pass twice while its time stays the same, whatever is sent and however time leaps', () => {
     const step = fc.record({
       peer: fc.constantFrom(alice, bob),
