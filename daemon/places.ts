@@ -11,7 +11,11 @@ export interface Places {
   readonly config: string
   readonly identity: string
   readonly peers: string
+  /** Chat lines. */
+  readonly chat: string
   readonly inbox: string
+  /** Certificate of the hub, while there is one, for XMPP clients. */
+  readonly hubCertificate: string
   readonly lock: string
   readonly appSocket: string
   readonly controlSocket: string
@@ -55,7 +59,9 @@ function layOut({ home, system = false, env, platform, userHome }: PlaceQuery): 
     config: join(folders.config, 'config.json'),
     identity: join(folders.data, 'identity.key'),
     peers: join(folders.data, 'peers.json'),
+    chat: join(folders.data, 'chat.jsonl'),
     inbox: join(folders.data, 'inbox'),
+    hubCertificate: join(folders.data, 'hub.pem'),
     lock: join(folders.data, 'daemon.lock'),
     appSocket: join(folders.sockets, 'partyline.sock'),
     controlSocket: join(folders.sockets, 'control.sock'),

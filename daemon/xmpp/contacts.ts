@@ -69,7 +69,7 @@ export class Contacts {
   view(id: ContactId): PeerView {
     const known = this.#contacts.get(id)
     return viewOf(
-      known?.contact ?? { id, name: id.slice(5), presence: { show: 'available', text: '' }, sightings: [] },
+      known?.contact ?? { id, name: addressOf(id), presence: { show: 'available', text: '' }, sightings: [] },
       {
         age: this.#clock.now() - (known?.at ?? this.#clock.now()),
       },
@@ -84,6 +84,11 @@ export class Contacts {
 /** The id of an XMPP address. */
 export function contactId(address: string): ContactId {
   return `xmpp:${address}` as ContactId
+}
+
+/** The XMPP address of a contact. */
+export function addressOf(id: ContactId): string {
+  return id.slice('xmpp:'.length)
 }
 
 /** True for the id of a contact rather than of a peer. */
