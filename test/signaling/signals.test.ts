@@ -354,4 +354,24 @@ describe('limits of signals', () => {
       expect(mallory.open(carrier.recorded.at(-1)?.sealed ?? Buffer.alloc(0)).time).toBe(Number(claim) + 1000)
     }
   })
+
+  test('the clocks of 4,096 peers are remembered; one that was pushed out corrects us again', () => {
+    const a = simulatedHost(time, carrier)
+    const peers = Array.from({ length: 4097 }, () => peerIdFromKey(randomBytes(32)))
+    const stampFor = (peer: PeerId) => {
+      carrier.join(peer)
+      a.signals.send(peer, 'test', Buffer.alloc(0))
+      return simulatedSealing(peer).open(carrier.recorded.at(-1)?.sealed ?? Buffer.alloc(0))
+    }
+    for (const peer of peers) {
+      const content = Buffer.alloc(30).fill(1, 24)
+      content.write(stampFor(peer).id, 'hex')
+      const id = randomBytes(16).toString('hex')
+      carrier.inject(a.peer, simulatedSealing(peer).seal(a.peer, { time: 0, round: 0, id, topic: 'clock', content }))
+      time.advance(10)
+    }
+    const [first, second] = peers as [PeerId, PeerId]
+    expect(stampFor(first).round).toBe(0)
+    expect(stampFor(second).round).not.toBe(0)
+  })
 })
