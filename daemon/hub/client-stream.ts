@@ -119,6 +119,11 @@ export class ClientStream extends EventEmitter {
   write(text: string): boolean {
     if (!this.writable) return false
     const { socket, clock, limits, maxUnsent } = this.#options
+    // Everything for a client that comes of one event leaves in one piece: everyone's presence is many small stanzas.
+    if (socket.writableCorked === 0) {
+      socket.cork()
+      process.nextTick(() => socket.uncork())
+    }
     const flushed = socket.write(text)
     if (socket.writableLength > maxUnsent()) this.#cutOff()
     else if (socket.writableLength > limits.unsent)

@@ -210,12 +210,14 @@ export class Router {
 
   /** Tells those who asked for their list what is new in it. */
   #push(items: readonly RosterItem[], subscription: 'both' | 'remove', about: Member): Effect[] {
+    const id = this.#options.newId()
+    const query = rosterQuery(items, subscription)
     return [...this.#members.values()]
       .filter((one) => one.wantsPushes && one !== about)
-      .map((one) => {
-        const push = new Element('iq', { type: 'set', id: this.#options.newId(), to: one.jid })
-        push.cnode(rosterQuery(items, subscription))
-        return { to: one.jid, element: push }
+      .map(({ jid }) => {
+        const push = new Element('iq', { type: 'set', id, to: jid })
+        push.children = [query]
+        return { to: jid, element: push }
       })
   }
 

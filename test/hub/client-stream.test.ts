@@ -10,6 +10,7 @@ import { VirtualClock } from '../virtual-clock.ts'
 class StubSocket extends EventEmitter {
   writableLength = 0
   writable = true
+  writableCorked = 0
   paused = false
   destroyed = false
 
@@ -17,6 +18,8 @@ class StubSocket extends EventEmitter {
     this.writableLength += text.length
     return false
   }
+  cork(): void {}
+  uncork(): void {}
   end(): void {}
   pause(): void {
     this.paused = true

@@ -13,7 +13,7 @@ beforeEach(() => {
   router = new Router({ domain: 'hub.local', name: 'party', newId: () => `id${ids++}` })
 })
 
-const send = (from: string, xml: string): Effect[] => router.stanza(from, parse(xml))
+const send = (from: string, xml: string): Effect[] => router.stanza(from, parse(xml) ?? expect.fail(xml))
 const xmlTo = (to: string, effects: readonly Effect[]): string[] =>
   effects.filter((effect) => effect.to === to).map(({ element }) => element.toString())
 const only = (effects: readonly Effect[]): string => {
