@@ -6,6 +6,9 @@ import { eventually } from './patience.ts'
 import type { Account } from './slixmpp.ts'
 import { Terminal } from './terminal.ts'
 
+/** What `Profanity` needs of the machine, for `labMissing`. */
+export const PROFANITY_NEEDS = ['profanity', 'tmux'] as const
+
 /** A Profanity on a terminal of a lab host, with settings of its own. */
 export class Profanity {
   readonly #terminal: Terminal

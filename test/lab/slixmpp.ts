@@ -1,5 +1,9 @@
 import type { Lab } from './lab.ts'
+import { eventually } from './patience.ts'
 import { Scripted, type Told } from './scripted.ts'
+
+/** What `Slixmpp` needs of the machine, for `labMissing`. */
+export const SLIXMPP_NEEDS = ['python3:slixmpp'] as const
 
 const CLIENT = new URL('./slixmpp-client.py', import.meta.url).pathname
 
@@ -60,6 +64,15 @@ export class Slixmpp {
     return (await this.#client.call('roster')) as Contact[]
   }
 
+  /** Resolves when somebody on the contact list is present. */
+  async untilSees(jid: string): Promise<void> {
+    await eventually(
+      `slixmpp sees ${jid}`,
+      async () => (await this.roster()).some((contact) => contact.jid === jid && contact.here),
+      async () => JSON.stringify(await this.roster(), undefined, 1),
+    )
+  }
+
   /** The round trip of an XEP-0199 ping, in seconds. Throws the error's condition. */
   async ping(to: string): Promise<number> {
     return (await this.#client.call('ping', { to })) as number
@@ -86,6 +99,11 @@ export class Slixmpp {
   /** Resolves when a message of this text has come, and tells from whom. */
   async receives(text: string): Promise<string> {
     return String((await this.until(`receives ${text}`, (told) => told.event === 'message' && told.text === text)).from)
+  }
+
+  /** Everything it told so far, oldest first. */
+  get told(): readonly Told[] {
+    return this.#client.told
   }
 
   /** Logs out; resolves when the program has ended. */
