@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, type X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { type Identity, verifySignature } from '../identity/key.ts'
 import type { PeerId } from '../types.ts'
@@ -17,9 +17,14 @@ export interface Credential {
  * The credential for one TLS connection to a hub: a signature over the hub's certificate and keying material that only the two ends of
  * this connection have (RFC 9266). It is fresh by construction and good on no other connection, so a hub can neither pass it on to
  * another nor use it again, and no clock has to be right.
+ *
+ * `certificate` is the hub's, for whoever has asked the socket for it before: Node gives it only once.
  */
-export function makeCredential(identity: Identity, socket: TLSSocket): Credential {
-  const certificate = socket.getPeerX509Certificate()
+export function makeCredential(
+  identity: Identity,
+  socket: TLSSocket,
+  certificate: X509Certificate | undefined = socket.getPeerX509Certificate(),
+): Credential {
   if (!certificate) throw new Error('a credential needs a finished handshake')
   const signature = identity.sign(signedBytes(certificate.raw, socket))
   return { username: identity.peer, password: Buffer.from(signature).toString('base64url') }
