@@ -12,7 +12,7 @@ import type { Announcement, DiscoveryEvents, DiscoveryMethod, DiscoveryState, Pr
 import { type Action, BeaconAgent, type Source } from './agent.ts'
 
 /** UDP port on which every daemon of a machine hears announcements. */
-const BEACON_PORT = 47799
+export const BEACON_PORT = 47799
 /** IPv6 group of announcements: transient, link-local scope (RFC 4291 section 2.7). */
 const GROUP = 'ff12::7061:7274'
 /** When a probe is sent again, and when it is given up. */

@@ -1,0 +1,138 @@
+import { type AddressFinding, type Finding, fail, ok, type PeerFindings, warn } from './findings.ts'
+import { hubsOf } from './peer-checks.ts'
+import { ago, lanInterfaces, listed, nameOf, openPort, shortId } from './wording.ts'
+
+/** What all checks of a peer come to, in one sentence. */
+export function conclude(findings: PeerFindings): Finding {
+  const { peer, session } = findings
+  if (peer.trust === 'blocked')
+    return fail(`${nameOf(peer)} is blocked by you.`, `Run \`partyline trust ${shortId(peer.id)}\` to undo it.`)
+  if (peer.kind === 'chat') return concludeChat(findings)
+  if (session) return ok(`${nameOf(peer)} is connected, by ${session.route} to ${session.remote}.`)
+  return concludeHost(findings)
+}
+
+function concludeChat({ peer, addresses, hub }: PeerFindings): Finding {
+  const name = nameOf(peer)
+  const plain = `${name} is a plain XMPP client: chat only, and not encrypted end to end`
+  if (peer.state === 'away') return warn(`${name} is away; it is a plain XMPP client.`, `Ask ${name} to go online.`)
+  const hubs = hubsOf({ peer, hub })
+  if (peer.sightings.some(({ method }) => method === 'hub'))
+    return ok(`${plain}; chat goes through the hub${hubs.length > 0 ? ` ${listed(hubs)}` : ''}.`)
+  if (addresses.length === 0 || addresses.some(({ tcp }) => tcp === 'open')) return ok(`${plain}.`)
+  const port = addresses[0]?.target.port
+  return fail(
+    `${plain}; and its TCP port ${port} does not take connections.`,
+    `Open TCP port ${port} in the firewall of the machine of ${name}, or restart the client there.`,
+  )
+}
+
+function concludeHost(findings: PeerFindings): Finding {
+  const { peer, addresses, interfaces } = findings
+  const name = nameOf(peer)
+  const answers = (one: AddressFinding): boolean => one.beacon === peer.id
+  const proven = addresses.find(({ tls }) => tls === peer.id)
+  if (proven) {
+    if (peer.state !== 'away')
+      return ok(`${name} should connect: it answered at ${proven.target.address} and proved its key.`)
+    return warn(
+      `${name} should connect at ${proven.target.address}, though discovery does not see it.`,
+      'See `partyline doctor` on both machines for what holds discovery back.',
+    )
+  }
+  const turnedDown = addresses.find((one) => one.tcp === 'open' && answers(one))
+  if (turnedDown)
+    return fail(
+      `${name} is there and its port is open, but it turns this host down: it may have blocked this host, or have too many links.`,
+      `Ask ${name} to run \`partyline doctor\`, and to see in \`partyline peers\` whether this host is blocked.`,
+    )
+  const blocked = addresses.find((one) => answers(one))
+  if (blocked) return concludeBlocked(findings, blocked, 'lets discovery in')
+  if (lanInterfaces(interfaces).length === 0 && addresses.every((one) => !one.interface))
+    return fail('This host is on no network.', 'Plug in a cable or join a Wi-Fi.')
+  if (peer.sightings.length === 0) return concludeAway(findings)
+  return concludeUnanswered(findings)
+}
+
+function concludeAway({ peer, wall, lastSeen }: PeerFindings): Finding {
+  const name = nameOf(peer)
+  return warn(
+    `${name} is away: ${lastSeen === undefined ? 'never seen here' : `last seen ${ago(wall - lastSeen)}`}, and no address of it answers.`,
+    `Start Partyline on the machine of ${name} and see that it is on this network.`,
+  )
+}
+
+/** The peer is seen by some method, and no address proves to be its. */
+function concludeUnanswered(findings: PeerFindings): Finding {
+  const { peer, addresses } = findings
+  const name = nameOf(peer)
+  const by = (tcp: AddressFinding['tcp']): AddressFinding | undefined => addresses.find((one) => one.tcp === tcp)
+  const others = addresses.filter(({ tls, beacon }) => (tls ?? beacon ?? peer.id) !== peer.id)
+  if (others.length > 0 && others.length === addresses.length)
+    return fail(
+      `Another host answers at every address of ${name}.`,
+      `Wait until discovery has seen ${name} anew, and heed the check of the key.`,
+    )
+  const open = by('open')
+  if (open && !others.includes(open))
+    return fail(
+      `Something that is not ${name} listens at TCP port ${open.target.port} of ${open.target.address}.`,
+      `See on the machine of ${name} that Partyline runs and which port \`partyline status\` shows.`,
+    )
+  const refused = by('refused')
+  if (refused)
+    return fail(
+      `${name} was seen, but TCP port ${refused.target.port} of ${refused.target.address} refuses: Partyline has ended there, or a firewall rejects it.`,
+      `Start Partyline on the machine of ${name}, and there ${openPort(refused.target.port, {})}.`,
+    )
+  if (!peer.sightings.some(({ method }) => method !== 'hub')) return concludeHubOnly(findings)
+  const far = addresses.filter((one) => !one.interface)
+  if (far.length > 0 && far.length === addresses.length)
+    return fail(
+      `${name} is on another network (${listed(far.map(({ target }) => target.address))}), and nothing answers from there.`,
+      'Join the network of the other machine, or let the router between the two pass TCP and UDP.',
+    )
+  const silent = by('timeout')
+  if (silent) return concludeBlocked(findings, silent, 'lets its announcements out')
+  return fail(
+    `${name} announced itself, but no machine answers at its ${addresses.length === 1 ? 'address' : 'addresses'}: it left or sleeps, or the access point keeps its clients apart.`,
+    `Wake the machine of ${name}; if it is awake, switch off client (AP) isolation at the access point, or use a cable.`,
+  )
+}
+
+function concludeBlocked({ peer }: PeerFindings, { target, tcp }: AddressFinding, but: string): Finding {
+  const name = nameOf(peer)
+  const what = but === 'lets discovery in' ? `TCP port ${target.port}` : `TCP and UDP port ${target.port}`
+  const how = tcp === 'refused' ? 'rejects' : 'drops'
+  return fail(
+    `${name} is discovered but data is blocked: a firewall on the machine of ${name} ${but} and ${how} ${what}.`,
+    `On the machine of ${name} ${openPort(target.port, {})}.`,
+  )
+}
+
+function concludeHubOnly({ peer, addresses, hub }: PeerFindings): Finding {
+  const name = nameOf(peer)
+  const hubs = hubsOf({ peer, hub })
+  const through = `through the hub${hubs.length > 0 ? ` ${listed(hubs)}` : ''}`
+  const chat = 'Chat works through the hub.'
+  if (addresses.length > 0 && addresses.every((one) => !one.interface))
+    return fail(
+      `${name} is seen only ${through}; its addresses (${listed(addresses.map(({ target }) => target.address))}) are on another network. ${chat}`,
+      'Join the network of the other machine, or let the router between the two pass TCP and UDP.',
+    )
+  if (addresses.length === 0)
+    return fail(
+      `${name} is seen only ${through} and has told no address yet. ${chat}`,
+      'Wait a moment and try again; if that stays so, update Partyline on both machines.',
+    )
+  const silent = addresses.find(({ tcp }) => tcp === 'timeout')
+  if (silent)
+    return fail(
+      `${name} is seen only ${through}, and its machine does not answer: the network keeps clients apart (client isolation), or a firewall there drops port ${silent.target.port}. ${chat}`,
+      `Switch off client (AP) isolation at the access point or use a cable, and on the machine of ${name} ${openPort(silent.target.port, {})}.`,
+    )
+  return fail(
+    `${name} is seen only ${through}: the network keeps clients apart (client isolation), since no machine answers at its address. ${chat}`,
+    'Switch off client (AP, guest) isolation at the access point, or use a cable.',
+  )
+}

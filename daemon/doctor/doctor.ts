@@ -1,0 +1,203 @@
+import { isIP } from 'node:net'
+import type { DoctorCheck, HubStatus, PeerView, SessionView } from '../../ipc/methods.ts'
+import type { Clock } from '../clock.ts'
+import { MAX_CANDIDATES, sortCandidates } from '../connect/candidates.ts'
+import type { DiscoveryState } from '../discovery/discovery.ts'
+import type { ErrorCode } from '../errors.ts'
+import { interfaceOf, plainAddress } from '../network/addresses.ts'
+import type { NetworkInterface } from '../network/network.ts'
+import type { KnownAddress } from '../peers/peer-book.ts'
+import type { ContactId, HostPort, Milliseconds, PeerId, Sighting, UnixMilliseconds } from '../types.ts'
+import { isContactId } from '../xmpp/contacts.ts'
+import { HOST_CHECKS, PEER_CHECKS, PEER_VERDICTS } from './checks.ts'
+import type { AddressFinding, Check, HostFindings, PeerFindings } from './findings.ts'
+import { addressChecks } from './peer-checks.ts'
+import { createProbes, type Probes } from './probes.ts'
+import { lanInterfaces } from './wording.ts'
+
+/** Longer than Linux asks three times for a neighbour (RFC 4861 section 10), so that it tells "nobody there" from silence. */
+const NEAR_PATIENCE: Milliseconds = 3500
+/** What is on none of our networks is not waited for: without a router it never answers. */
+const FAR_PATIENCE: Milliseconds = 1000
+/** All that one address may take, the handshake included. */
+const ADDRESS_PATIENCE: Milliseconds = 4500
+const LOCAL_PATIENCE: Milliseconds = 2000
+/** Most interfaces that the multicast self-test tries. */
+const MAX_INTERFACES = 16
+
+/** What the doctor asks the daemon. */
+export interface DoctorFacts {
+  readonly clock: Clock
+  readonly platform: NodeJS.Platform
+  uptime(): Milliseconds
+  /** The port of the settings (or the command line), and the one that is used. */
+  port(): { readonly asked: number; readonly actual: number }
+  interfaces(): readonly NetworkInterface[]
+  /** Settings `network.interfaces` and `network.exclude`, as they hold for this run. */
+  chosenInterfaces(): { readonly include: readonly string[]; readonly exclude: readonly string[] }
+  discovery(): readonly DiscoveryState[]
+  /** Hosts and plain XMPP clients. */
+  people(): readonly PeerView[]
+  person(id: PeerId | ContactId): PeerView
+  /** Where a host may be dialled, as `PeerBook.addresses`. */
+  addresses(peer: PeerId): readonly KnownAddress[]
+  /** When a host was last seen; undefined for never. */
+  lastSeen(peer: PeerId): UnixMilliseconds | undefined
+  sessions(): readonly SessionView[]
+  hub(): HubStatus
+  refused(): Partial<Record<ErrorCode, number>>
+  /** Where somebody else announces this host's own peer id; left out where nobody looks out for that. */
+  readonly twins?: () => readonly HostPort[]
+  /** Asks by beacon over UDP, as `Prober.probe`. */
+  probe(target: HostPort, interfaceName: string): Promise<Sighting | undefined>
+  /** Who lives at an address, proven by a TLS handshake, as `Connector.probe`. */
+  dial(target: HostPort): Promise<{ readonly peer: PeerId } | undefined>
+}
+
+/** Finds what is wrong with this host, or between it and one peer. Asks at most 16 addresses, and is done within 5 seconds. */
+export class Doctor {
+  readonly #facts: DoctorFacts
+  readonly #probes: Probes
+  /** Runs under way or waiting, by whom they are about. */
+  readonly #runs = new Map<string, Promise<DoctorCheck[]>>()
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(facts: DoctorFacts, probes: Probes = createProbes(facts)) {
+    this.#facts = facts
+    this.#probes = probes
+  }
+
+  /**
+   * The checks of this host; with a peer, those between the two, `conclusion` last, led by what is broken on this host itself. Runs
+   * are one at a time, and calls for the same share one, so that impatient callers do not flood the network.
+   */
+  run(peer?: PeerId | ContactId): Promise<DoctorCheck[]> {
+    const key = peer ?? ''
+    const shared = this.#runs.get(key)
+    if (shared) return shared
+    const run = this.#turn
+      .then(() => (peer === undefined ? this.#examineHost() : this.#examinePeer(peer)))
+      .finally(() => this.#runs.delete(key))
+    this.#runs.set(key, run)
+    this.#turn = run.catch(() => {})
+    return run
+  }
+
+  async #examineHost(): Promise<DoctorCheck[]> {
+    return examine(HOST_CHECKS, await this.#lookAtHost())
+  }
+
+  async #examinePeer(id: PeerId | ContactId): Promise<DoctorCheck[]> {
+    const [host, peer] = await Promise.all([this.#examineHost(), this.#lookAtPeer(id)])
+    return [
+      ...host.filter(({ status }) => status === 'fail'),
+      ...examine(PEER_CHECKS, peer),
+      ...addressChecks(peer),
+      ...examine(PEER_VERDICTS, peer),
+    ]
+  }
+
+  async #lookAtHost(): Promise<HostFindings> {
+    const facts = this.#facts
+    const interfaces = facts.interfaces()
+    const lans = lanInterfaces(interfaces)
+      .filter(({ multicast }) => multicast)
+      .slice(0, MAX_INTERFACES)
+    const [multicast, firewall] = await Promise.all([
+      Promise.all(lans.map((one) => this.#within(LOCAL_PATIENCE, () => this.#probes.multicast(one)))),
+      this.#within(LOCAL_PATIENCE, () => this.#probes.firewall()),
+    ])
+    return {
+      platform: facts.platform,
+      wall: facts.clock.wall(),
+      uptime: facts.uptime(),
+      port: facts.port(),
+      interfaces,
+      chosen: facts.chosenInterfaces(),
+      discovery: facts.discovery(),
+      people: facts.people(),
+      sessions: facts.sessions(),
+      hub: facts.hub(),
+      refused: facts.refused(),
+      twins: facts.twins?.(),
+      multicast: multicast.flatMap((one) => one ?? []),
+      firewall,
+    }
+  }
+
+  async #lookAtPeer(id: PeerId | ContactId): Promise<PeerFindings> {
+    const facts = this.#facts
+    const peer = facts.person(id)
+    const interfaces = facts.interfaces()
+    const known = isContactId(id) ? addressesOfContact(peer) : facts.addresses(id)
+    const targets = sortCandidates(known, interfaces)
+    // Whom the user blocked hears nothing of us.
+    const asked = peer.trust === 'blocked' ? [] : targets.filter(({ address }) => isIP(address) !== 0)
+    const addresses = await Promise.all(asked.map((target) => this.#ask(target, peer, interfaces)))
+    return {
+      // As it is now: the questions themselves may have brought a session or a sighting.
+      peer: facts.person(id),
+      wall: facts.clock.wall(),
+      lastSeen: isContactId(id) ? undefined : facts.lastSeen(id),
+      session: facts.sessions().find((session) => session.peer === id),
+      interfaces,
+      hub: facts.hub(),
+      addresses,
+      unasked: targets.length < MAX_CANDIDATES ? 0 : known.length - targets.length,
+    }
+  }
+
+  async #ask(target: HostPort, peer: PeerView, interfaces: readonly NetworkInterface[]): Promise<AddressFinding> {
+    const on = interfaceOf(
+      target.address,
+      interfaces.filter(({ participating }) => participating),
+    )
+    const { clock } = this.#facts
+    const isHost = peer.kind === 'host'
+    const patience = on ? NEAR_PATIENCE : FAR_PATIENCE
+    const began = clock.now()
+    const tcp = async (): Promise<Pick<AddressFinding, 'tcp' | 'tls'>> => {
+      const answer = (await this.#within(patience, () => this.#probes.tcp(target, patience))) ?? 'timeout'
+      if (answer !== 'open' || !isHost) return { tcp: answer, tls: undefined }
+      const left = ADDRESS_PATIENCE - (clock.now() - began)
+      const proof = await this.#within(left, () => this.#facts.dial(target))
+      return { tcp: answer, tls: proof?.peer }
+    }
+    const beacon = async (): Promise<PeerId | undefined> =>
+      isHost ? (await this.#within(patience, () => this.#facts.probe(target, on?.name ?? '')))?.peer : undefined
+    const [found, answered] = await Promise.all([tcp(), beacon()])
+    const plain = plainAddress(target.address)
+    return {
+      target,
+      interface: on?.name,
+      methods: peer.sightings
+        .filter(({ address, port }) => plainAddress(address) === plain && port === target.port)
+        .map(({ method }) => method),
+      beacon: answered,
+      ...found,
+    }
+  }
+
+  /** What comes of some work within a time; undefined when it fails or takes longer. */
+  #within<T>(patience: Milliseconds, work: () => Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve) => {
+      const timer = this.#facts.clock.after(patience, () => setImmediate(() => resolve(undefined)))
+      const settle = (result: T | undefined): void => {
+        timer.cancel()
+        resolve(result)
+      }
+      work().then(settle, () => settle(undefined))
+    })
+  }
+}
+
+/** A contact at a hub has only the hub's address, which says nothing of the contact. */
+function addressesOfContact({ sightings }: PeerView): KnownAddress[] {
+  return sightings
+    .filter(({ method, port }) => method === 'xmpp' && port > 0)
+    .map(({ address, port, interface: on }) => ({ address, port, interface: on, lastGood: false }))
+}
+
+function examine<Findings>(checks: readonly Check<Findings>[], findings: Findings): DoctorCheck[] {
+  return checks.map(({ id, title, examine: look }) => ({ id, title, ...look(findings) }))
+}

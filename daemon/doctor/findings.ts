@@ -1,0 +1,87 @@
+import type { DoctorCheck, HubStatus, PeerView, SessionView } from '../../ipc/methods.ts'
+import type { DiscoveryState } from '../discovery/discovery.ts'
+import type { ErrorCode } from '../errors.ts'
+import type { NetworkInterface } from '../network/network.ts'
+import type { DiscoveryName, HostPort, Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
+
+/**
+ * What a TCP connection came to: `refused` is an answer, so a machine is there; `timeout` is what a firewall that drops looks like;
+ * `unreachable` is what the system says when no machine answers at the address at all, or no route leads there.
+ */
+export type TcpAnswer = 'open' | 'refused' | 'timeout' | 'unreachable'
+
+/** A packet filter of this machine that is switched on, as far as anybody may know without being root. */
+export type Firewall = 'ufw' | 'firewalld'
+
+/** Whether this host hears its own multicast on one interface. */
+export interface MulticastFinding {
+  readonly interface: string
+  readonly family: 4 | 6
+  readonly heard: boolean
+  /** What the system said against it (`EPERM`); empty where it said nothing. */
+  readonly problem: string
+}
+
+/** All that the checks of this host look at, as it was at one moment. */
+export interface HostFindings {
+  readonly platform: NodeJS.Platform
+  readonly wall: UnixMilliseconds
+  readonly uptime: Milliseconds
+  /** The port of the settings, and the one that is used. */
+  readonly port: { readonly asked: number; readonly actual: number }
+  readonly interfaces: readonly NetworkInterface[]
+  /** What the user chose: settings `network.interfaces` and `network.exclude`. */
+  readonly chosen: { readonly include: readonly string[]; readonly exclude: readonly string[] }
+  readonly discovery: readonly DiscoveryState[]
+  readonly people: readonly PeerView[]
+  readonly sessions: readonly SessionView[]
+  readonly hub: HubStatus
+  readonly refused: Partial<Record<ErrorCode, number>>
+  /** Where somebody else announces this host's own peer id; undefined where nobody looks out for that. */
+  readonly twins: readonly HostPort[] | undefined
+  readonly multicast: readonly MulticastFinding[]
+  readonly firewall: Firewall | undefined
+}
+
+/** What came of asking one address of a peer. */
+export interface AddressFinding {
+  readonly target: HostPort
+  /** The participating interface whose network the address is on; undefined for another network. */
+  readonly interface: string | undefined
+  /** What saw the peer there; empty for an address that is only remembered. */
+  readonly methods: readonly DiscoveryName[]
+  /** Whose key signed the answer to a beacon; undefined when none came. */
+  readonly beacon: PeerId | undefined
+  readonly tcp: TcpAnswer
+  /** Whose key the TLS handshake proved; undefined when there was none. */
+  readonly tls: PeerId | undefined
+}
+
+/** All that the checks of one peer look at. */
+export interface PeerFindings {
+  readonly peer: PeerView
+  readonly wall: UnixMilliseconds
+  readonly lastSeen: UnixMilliseconds | undefined
+  readonly session: SessionView | undefined
+  readonly interfaces: readonly NetworkInterface[]
+  readonly hub: HubStatus
+  readonly addresses: readonly AddressFinding[]
+  /** How many more addresses are known than were asked. */
+  readonly unasked: number
+}
+
+/** What one check finds. */
+export type Finding = Omit<DoctorCheck, 'id' | 'title'>
+
+/** One row of a table of checks: looks at what was collected, and at nothing else. */
+export interface Check<Findings> {
+  /** Stable, for programs. */
+  readonly id: string
+  readonly title: string
+  readonly examine: (findings: Findings) => Finding
+}
+
+export const ok = (detail: string): Finding => ({ status: 'ok', detail, fix: '' })
+export const skip = (detail: string): Finding => ({ status: 'skip', detail, fix: '' })
+export const warn = (detail: string, fix: string): Finding => ({ status: 'warn', detail, fix })
+export const fail = (detail: string, fix: string): Finding => ({ status: 'fail', detail, fix })

@@ -1,0 +1,153 @@
+import { ERRORS, type ErrorCode } from '../errors.ts'
+import { sameSubnet } from '../network/addresses.ts'
+import type { InterfaceKind, NetworkInterface } from '../network/network.ts'
+import type { UnixMilliseconds } from '../types.ts'
+import { type Finding, fail, type HostFindings, ok, skip, warn } from './findings.ts'
+import { counted, lanInterfaces, listed, nameOf, openPort } from './wording.ts'
+
+/** Before this no clock that is set can stand: 2024-01-01 UTC. */
+const EARLIEST_WALL: UnixMilliseconds = Date.UTC(2024, 0, 1)
+/** A code that was refused so often, and at least once a minute, is worth a word. */
+const MANY_REFUSALS = 50
+
+const KINDS: Readonly<Record<InterfaceKind, string>> = {
+  cable: 'cable',
+  wifi: 'Wi-Fi',
+  vpn: 'VPN',
+  container: 'container or virtual machine',
+  loopback: 'loopback',
+  other: 'unknown kind',
+}
+
+export function examineInterfaces({ interfaces, chosen }: HostFindings): Finding {
+  const taking = lanInterfaces(interfaces)
+  const outside = interfaces.filter((one) => one.kind !== 'loopback' && !taking.includes(one))
+  const absent = chosen.include.filter((name) => !interfaces.some((one) => one.name === name))
+  const leftOut = outside.map((one) => `${one.name} (${reasonOf(one, chosen)})`)
+  const left = leftOut.length > 0 ? ` Left out: ${listed(leftOut)}.` : ''
+  if (taking.length === 0)
+    return fail(
+      `No network interface takes part.${left}`,
+      outside.length > 0
+        ? 'Plug in a cable or join a Wi-Fi, or choose an interface with `partyline config set network.interfaces NAME`.'
+        : 'Plug in a cable or join a Wi-Fi.',
+    )
+  const names = taking.map((one) => `${one.name} (${KINDS[one.kind]}, ${one.addresses[0]?.address})`)
+  const detail = `${listed(names)} ${taking.length === 1 ? 'takes' : 'take'} part.${left}`
+  if (absent.length === 0) return ok(detail)
+  return warn(
+    `${detail} The setting network.interfaces also names ${listed(absent)}, which ${absent.length === 1 ? 'is' : 'are'} not there.`,
+    'Correct it with `partyline config set network.interfaces NAMES`, or take it back with `partyline config reset network.interfaces`.',
+  )
+}
+
+function reasonOf({ name, kind, addresses, participating }: NetworkInterface, chosen: HostFindings['chosen']): string {
+  if (chosen.exclude.includes(name)) return 'excluded by the setting network.exclude'
+  if (chosen.include.length > 0 && !chosen.include.includes(name)) return 'not named in the setting network.interfaces'
+  return participating && addresses.length === 0 ? 'no address' : KINDS[kind]
+}
+
+export function examineAddresses({ interfaces }: HostFindings): Finding {
+  const taking = lanInterfaces(interfaces)
+  if (taking.length === 0) return skip('No interface takes part.')
+  const reaching = (one: NetworkInterface, family: 4 | 6): boolean =>
+    one.addresses.some((address) => address.family === family && address.scope !== 'link-local')
+  const selfMade = taking.filter((one) => !reaching(one, 4) && one.addresses.some(({ family }) => family === 4))
+  if (selfMade.length > 0)
+    return warn(
+      `${listed(selfMade.map(({ name }) => name))} has only an IPv4 address it gave itself (169.254…): no DHCP server answered. That is fine as long as the others have such addresses as well.`,
+      'Nothing to do on a LAN without a router; otherwise check the cable and the DHCP server, or give the interface an address of its network.',
+    )
+  const six = taking.filter((one) => !one.addresses.some(({ family }) => family === 4))
+  const note = six.length > 0 ? ` ${listed(six.map(({ name }) => name))} uses IPv6 only, which is enough.` : ''
+  return ok(`Every interface that takes part has an address.${note}`)
+}
+
+export function examineSubnets({ interfaces }: HostFindings): Finding {
+  const taking = lanInterfaces(interfaces)
+  if (taking.length < 2) return skip('Fewer than two interfaces take part.')
+  for (const [i, one] of taking.entries())
+    for (const own of one.addresses.filter(({ scope }) => scope !== 'link-local')) {
+      const twin = taking
+        .slice(i + 1)
+        .find(({ addresses }) => addresses.some(({ address }) => sameSubnet(address, own)))
+      if (twin)
+        return warn(
+          `${one.name} and ${twin.name} are on the same network (${own.address}/${own.prefix}). That works, but packets may take either.`,
+          `Unplug one of them, or leave it out with \`partyline config set network.exclude ${twin.name}\`.`,
+        )
+    }
+  return ok(`${listed(taking.map(({ name }) => name))} are on networks of their own.`)
+}
+
+export function examinePort({ port: { asked, actual }, platform }: HostFindings): Finding {
+  if (actual === asked) return ok(`Port ${actual} (TCP and UDP) is this host's.`)
+  const look = {
+    linux: `sudo ss -ltunp 'sport = :${asked}'`,
+    darwin: `sudo lsof -nP -i :${asked}`,
+    win32: `netstat -abno | findstr :${asked}`,
+  }[platform as string]
+  return warn(
+    `Port ${asked} is held by another program, so this host uses ${actual}. Others find it all the same, but firewall rules and hints for ${asked} do not fit.`,
+    `${look ? `Find that program with \`${look}\`, stop it` : 'Stop that program'} and start Partyline again, or open port ${actual} in the firewall instead.`,
+  )
+}
+
+export function examineMulticast({ multicast, platform, firewall, port }: HostFindings): Finding {
+  if (multicast.length === 0) return skip('No interface that takes part can send multicast.')
+  const deaf = multicast.filter(({ heard }) => !heard)
+  if (deaf.length === 0)
+    return ok(`This host hears its own multicast on ${listed([...new Set(multicast.map((one) => one.interface))])}.`)
+  const lines = deaf.map((one) => `${one.interface} (IPv${one.family}${one.problem ? `, ${one.problem}` : ''})`)
+  const works = new Set(multicast.filter(({ heard }) => heard).map((one) => one.interface))
+  const isLost = deaf.some((one) => !works.has(one.interface))
+  const refused = deaf.some(({ problem }) => problem === 'EPERM' || problem === 'EACCES')
+  return (isLost ? fail : warn)(
+    `This host does not hear its own multicast on ${listed(lines)}: ${refused ? 'its own firewall forbids to send it' : 'its own firewall, or a missing route, holds it back'}.`,
+    `Let multicast (UDP 5353 to 224.0.0.251 and ff02::fb) through this machine's firewall: ${openPort(port.actual, { platform, ...(firewall && { firewall }) })}.`,
+  )
+}
+
+export function examineFirewall({ firewall, people, sessions, platform, port }: HostFindings): Finding {
+  if (!firewall)
+    return skip(
+      platform === 'linux'
+        ? 'Neither ufw nor firewalld is switched on.'
+        : 'This system does not tell about its firewall.',
+    )
+  const name = `The firewall of this machine (${firewall}) is switched on`
+  const dialler = sessions.find(({ dialled }) => !dialled)
+  if (dialler) return ok(`${name}, and lets others in: ${dialler.name} dialled this host.`)
+  const seen = people.find(({ sightings }) => sightings.some(({ method }) => method !== 'hub' && method !== 'hint'))
+  if (seen) return ok(`${name}, and lets discovery in: ${nameOf(seen)} is seen.`)
+  return warn(
+    `${name}, and nobody was heard or came through it.`,
+    `Open this host's ports: ${openPort(port.actual, { firewall })}.`,
+  )
+}
+
+export function examineClock({ wall }: HostFindings): Finding {
+  const day = new Date(wall).toISOString().slice(0, 10)
+  if (wall >= EARLIEST_WALL) return ok(`The clock says ${day}.`)
+  return warn(
+    `The clock says ${day}, so it was never set. Partyline does not mind, but times in chats and logs are wrong.`,
+    'Set date and time of this machine.',
+  )
+}
+
+export function examineRefusals({ refused, uptime }: HostFindings): Finding {
+  const many = Object.entries(refused)
+    .map(([code, count]) => ({ code: code as ErrorCode, count }))
+    .filter(({ count }) => count >= MANY_REFUSALS && count >= uptime / 60_000)
+    .sort((a, b) => b.count - a.count)
+  const [top] = many
+  if (!top) return ok('Nothing is refused in numbers that matter.')
+  const lines = many.slice(0, 3).map(({ code, count }) => `${code} (${count} times: ${plain(ERRORS[code].meaning)})`)
+  return warn(
+    `Much is refused: ${listed(lines)}, in ${counted(Math.ceil(uptime / 60_000), 'minute')}.`,
+    ERRORS[top.code].hint,
+  )
+}
+
+/** A sentence as part of another. */
+const plain = (sentence: string): string => sentence.replace(/\.$/, '')

@@ -1,0 +1,108 @@
+import type { DoctorCheck } from '../../ipc/methods.ts'
+import { formatHostPort } from '../network/network.ts'
+import { type AddressFinding, type Finding, fail, ok, type PeerFindings, skip, warn } from './findings.ts'
+import { ago, counted, lanInterfaces, listed, nameOf, shortId } from './wording.ts'
+
+export function examineKnown({ peer, lastSeen, wall, hub }: PeerFindings): Finding {
+  const name = nameOf(peer)
+  if (peer.sightings.length === 0) {
+    if (peer.state === 'connected') return ok(`${name} is connected, and no discovery method sees it now.`)
+    const last = lastSeen === undefined ? 'it was never seen here' : `it was last seen ${ago(wall - lastSeen)}`
+    return warn(
+      `No discovery method sees ${name} now; ${last}.`,
+      'See that its machine is on, on this network, and runs Partyline.',
+    )
+  }
+  const age = Math.min(...peer.sightings.map((sighting) => sighting.age))
+  const methods = [...new Set(peer.sightings.map(({ method }) => method))]
+  const through = peer.sightings.some(({ method }) => method === 'hub') ? hubsOf({ peer, hub }) : []
+  const hubs = through.length > 0 ? ` The hub: ${listed(through)}.` : ''
+  return ok(`${name} is seen by ${listed(methods)}, last ${ago(age)}.${hubs}`)
+}
+
+/** The hubs through which somebody is seen, by name where it is known. */
+export function hubsOf({ peer, hub }: Pick<PeerFindings, 'peer' | 'hub'>): string[] {
+  const names = peer.sightings
+    .filter(({ method }) => method === 'hub')
+    .map(({ address }) => hub.hubs.find((one) => one.address === address)?.name)
+  const among = hub.hubs.filter(({ people }) => people.some(({ jid }) => jid.startsWith(`${peer.id}@`)))
+  const own = hub.running && hub.people.some(({ jid }) => jid.startsWith(`${peer.id}@`)) ? [hub.name] : []
+  return [
+    ...new Set(
+      [...names, ...among.map(({ name }) => name), ...own].filter((name) => name !== undefined && name !== ''),
+    ),
+  ] as string[]
+}
+
+export function examineSession({ peer, session }: PeerFindings): Finding {
+  if (peer.kind === 'chat') return skip('A plain XMPP client has no session: it can chat, and nothing else.')
+  if (session) {
+    const rtt = session.rtt === null ? '' : `, round trip ${session.rtt.toFixed(1)} ms`
+    return ok(
+      `A session is open: route ${session.route} by ${session.carrier}, from ${session.local} to ${session.remote}${rtt}.`,
+    )
+  }
+  if (peer.trust === 'blocked') return skip('Blocked peers get no session.')
+  if (peer.note !== '') return warn(peer.note, 'See the conclusion below.')
+  return skip('No session is open; one is opened when it is needed.')
+}
+
+/** Whether everybody who answers for this peer is this peer. */
+export function examineKey({ peer, addresses }: PeerFindings): Finding {
+  if (peer.kind === 'chat') return skip('No key proves who a plain XMPP client is.')
+  const wrong = addresses.filter(({ beacon, tls }) => [beacon, tls].some((id) => id !== undefined && id !== peer.id))
+  const name = nameOf(peer)
+  if (wrong.length > 0) {
+    const where = wrong.map(({ target, tls, beacon }) => {
+      const other = [tls, beacon].find((id) => id !== undefined && id !== peer.id) ?? ''
+      return `${formatHostPort(target)} (${shortId(other)})`
+    })
+    return fail(
+      `WRONG KEY: another host answers where ${name} (${shortId(peer.id)}) was seen: ${listed(where)}. Its address went to that host, its identity is new, or somebody poses as it. Nothing is sent there.`,
+      `Ask ${name} for its peer id (\`partyline id\` there) and compare; if the identity is new, drop the old one with \`partyline forget ${shortId(peer.id)}\`.`,
+    )
+  }
+  if (addresses.some(({ beacon, tls }) => beacon === peer.id || tls === peer.id))
+    return ok(`${name} proved its key just now.`)
+  return skip(
+    peer.proven ? `${name} proved its key before, and did not answer now.` : `${name} has not proven its key.`,
+  )
+}
+
+/** One check for each address that was asked, `address-1` first. */
+export function addressChecks(findings: PeerFindings): DoctorCheck[] {
+  const { addresses, unasked } = findings
+  return addresses.map((one, i) => {
+    const { detail, ...finding } = examineAddress(one, findings)
+    const isLast = i === addresses.length - 1
+    const more = isLast && unasked > 0 ? ` ${counted(unasked, 'more address', 'more addresses')} not asked.` : ''
+    return { id: `address-${i + 1}`, title: `Address ${formatHostPort(one.target)}`, ...finding, detail: detail + more }
+  })
+}
+
+function examineAddress(one: AddressFinding, { peer, interfaces }: PeerFindings): Finding {
+  const { target, methods, beacon, tcp, tls } = one
+  const name = nameOf(peer)
+  const networks = listed(lanInterfaces(interfaces).map((lan) => lan.name))
+  const where = one.interface
+    ? `On the network of ${one.interface}.`
+    : `On none of this host's networks (${networks || 'it has none'}).`
+  const seen = methods.length > 0 ? `Seen by ${listed([...new Set(methods)])}.` : 'Remembered from before.'
+  const facts = `${where} ${seen}`
+  const other = [tls, beacon].find((id) => id !== undefined && id !== peer.id)
+  if (other) return fail(`${facts} Another host answers there: ${shortId(other)}.`, 'See the check of the key.')
+  if (peer.kind === 'chat' && tcp === 'open') return ok(`${facts} TCP port ${target.port} is open.`)
+  if (tls === peer.id) {
+    const udp = beacon ? 'UDP and TCP answer' : 'TCP answers (UDP does not)'
+    return ok(`${facts} ${udp}, and ${name} proved its key.`)
+  }
+  const udp = peer.kind === 'chat' ? '' : beacon ? ' UDP answers;' : ' UDP does not answer;'
+  return warn(`${facts}${udp} ${TCP_WORDS[tcp](target.port)}`, 'See the conclusion below.')
+}
+
+const TCP_WORDS: Readonly<Record<AddressFinding['tcp'], (port: number) => string>> = {
+  open: (port) => `TCP port ${port} is open, and no Partyline host proved itself there.`,
+  refused: (port) => `TCP port ${port} refuses: nothing listens there, or a firewall rejects it.`,
+  timeout: (port) => `TCP port ${port} does not answer: a firewall drops it, or the machine is gone.`,
+  unreachable: () => 'no machine answers at this address.',
+}
