@@ -48,6 +48,7 @@ const ERROR_TYPES = {
   'bad-request': 'modify',
   'item-not-found': 'cancel',
   'not-acceptable': 'modify',
+  'resource-constraint': 'wait',
   'service-unavailable': 'cancel',
 } as const
 
