@@ -28,7 +28,12 @@ interface ListenerOptions {
   readonly logger: Logger
   /** Takes a link that proved its key. It is half-open until `greeted` is called. */
   readonly onLink: (link: Link, greeted: () => void) => void
+  /** Takes a connection that speaks XMPP, its first bytes unread; it counts until it closes. Without this all have to speak TLS. */
+  readonly onXmpp?: (socket: Socket) => void
 }
+
+/** What an XMPP stream may begin with: `<` or white space. TLS begins with 22 (RFC 8446 section 5.1). */
+const XMPP_BEGINNINGS: ReadonlySet<number> = new Set(Buffer.from('< \t\r\n'))
 
 /** The daemon's one TCP port. Newcomers over a limit are refused; whoever is inside is left alone. */
 export class LinkListener {
@@ -36,7 +41,7 @@ export class LinkListener {
   readonly #secureContext: SecureContext
   readonly #server: Server
   /** Every connection, with what ends its being half-open; undefined once that has ended. */
-  readonly #sockets = new Map<TLSSocket, (() => void) | undefined>()
+  readonly #sockets = new Map<Socket, (() => void) | undefined>()
   readonly #perAddress = new Map<string, number>()
   #halfOpen = 0
 
@@ -97,15 +102,52 @@ export class LinkListener {
       return
     }
     this.#perAddress.set(address, fromHere + 1)
-    this.#shakeHands(raw).once('close', () => {
+    const settled = this.#enter(raw, address)
+    const { onXmpp } = this.#options
+    if (onXmpp) this.#lookAtFirstByte(raw, settled, onXmpp)
+    else this.#shakeHands(raw, settled)
+  }
+
+  /** Counts a connection until it closes. One time limit holds for first byte, handshake and greeting together, until `settled` is called. */
+  #enter(raw: Socket, address: string): () => void {
+    const tooLate = setTimeout(() => {
+      this.#refuse(new PartylineError('peer.handshake-timeout'))
+      raw.destroy()
+    }, this.#options.limits.handshake)
+    const settled = (): void => {
+      clearTimeout(tooLate)
+      if (this.#sockets.get(raw) === undefined) return
+      this.#sockets.set(raw, undefined)
+      this.#halfOpen--
+    }
+    this.#sockets.set(raw, settled)
+    this.#halfOpen++
+    raw.once('close', () => {
+      settled()
+      this.#sockets.delete(raw)
       const left = (this.#perAddress.get(address) ?? 1) - 1
       if (left > 0) this.#perAddress.set(address, left)
       else this.#perAddress.delete(address)
     })
+    return settled
   }
 
-  /** TLS on an admitted connection. One time limit holds for handshake and greeting together. */
-  #shakeHands(raw: Socket): TLSSocket {
+  /** Tells XMPP from TLS. What has been read is put back: Node gives it to a `TLSSocket` as if it had just arrived. */
+  #lookAtFirstByte(raw: Socket, settled: () => void, onXmpp: (socket: Socket) => void): void {
+    const leave = (): void => void raw.destroy()
+    const look = (): void => {
+      const bytes: Buffer | null = raw.read()
+      if (!bytes) return
+      raw.off('readable', look).off('end', leave).off('error', leave)
+      raw.unshift(bytes)
+      if (!XMPP_BEGINNINGS.has(bytes[0] ?? 0)) return this.#shakeHands(raw, settled)
+      settled()
+      onXmpp(raw)
+    }
+    raw.on('readable', look).once('end', leave).once('error', leave)
+  }
+
+  #shakeHands(raw: Socket, settled: () => void): void {
     const socket = new TLSSocket(raw, {
       ...this.#options.tls,
       ALPNProtocols: [...this.#options.tls.ALPNProtocols],
@@ -117,26 +159,10 @@ export class LinkListener {
       if (error.code !== 'network.unreachable') this.#refuse(error)
       socket.destroy()
     }
-    const tooLate = setTimeout(
-      () => refuse(new PartylineError('peer.handshake-timeout')),
-      this.#options.limits.handshake,
-    )
-    const settled = (): void => {
-      clearTimeout(tooLate)
-      if (this.#sockets.get(socket) === undefined) return
-      this.#sockets.set(socket, undefined)
-      this.#halfOpen--
-    }
-    this.#sockets.set(socket, settled)
-    this.#halfOpen++
     const leave = (): void => void socket.destroy()
     socket.once('end', leave)
     const broken = (error: Error): void => refuse(handshakeError(error))
     socket.on('error', broken)
-    socket.once('close', () => {
-      settled()
-      this.#sockets.delete(socket)
-    })
     socket.once('secure', () => {
       socket.off('end', leave)
       socket.off('error', broken).on('error', leave)
@@ -146,7 +172,6 @@ export class LinkListener {
         refuse(toPartylineError(error))
       }
     })
-    return socket
   }
 
   #refuse(error: PartylineError): void {

@@ -1,4 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto'
+import type { Socket } from 'node:net'
 import { type Certificate, makeCertificate } from '../../daemon/identity/certificate.ts'
 import { identityOf } from '../../daemon/identity/key.ts'
 import type { Link } from '../../daemon/link/link.ts'
@@ -31,7 +32,7 @@ export class TlsHost implements AsyncDisposable {
   readonly #waiting: ((accepted: { link: Link; greeted: () => void }) => void)[] = []
   readonly #arrived: { link: Link; greeted: () => void }[] = []
 
-  private constructor({ peer, certificate }: Keyed, limits: ListenLimits) {
+  private constructor({ peer, certificate }: Keyed, limits: ListenLimits, onXmpp?: (socket: Socket) => void) {
     this.peer = peer
     const tls = tlsOptions(certificate)
     this.dial = createTlsDial(tls)
@@ -40,6 +41,7 @@ export class TlsHost implements AsyncDisposable {
       limits,
       refusals: this.refusals,
       logger: silentLogger,
+      ...(onXmpp && { onXmpp }),
       onLink: (link, greeted) => {
         const taker = this.#waiting.shift()
         if (taker) taker({ link, greeted })
@@ -48,8 +50,8 @@ export class TlsHost implements AsyncDisposable {
     })
   }
 
-  static async listening(limits: Partial<ListenLimits> = {}): Promise<TlsHost> {
-    const host = new TlsHost(await newKey(), { ...LIMITS, ...limits })
+  static async listening(limits: Partial<ListenLimits> = {}, onXmpp?: (socket: Socket) => void): Promise<TlsHost> {
+    const host = new TlsHost(await newKey(), { ...LIMITS, ...limits }, onXmpp)
     await host.listener.listen(0, true)
     return host
   }

@@ -225,6 +225,111 @@ describe('the port', () => {
   })
 })
 
+describe('a port that takes XMPP as well', () => {
+  /** A host whose XMPP connections are collected. */
+  async function hostWithXmpp(limits: Parameters<typeof TlsHost.listening>[0] = {}): Promise<[TlsHost, Socket[]]> {
+    const streams: Socket[] = []
+    return [await TlsHost.listening(limits, (socket) => streams.push(socket.on('error', () => {}))), streams]
+  }
+
+  test.each(['<', ' ', '\t', '\r', '\n'])(
+    'gives a connection that begins with %j away, with all its bytes',
+    async (first) => {
+      const [host, streams] = await hostWithXmpp()
+      await using _ = host
+      const said = `${first}stream:stream to='ünï'>`
+      const client = connectTcp(host.at.port, host.at.address, () => client.end(said))
+      await until(() => streams.length === 1)
+      const [stream] = streams as [Socket]
+      expect(host.listener.counts).toEqual({ open: 1, halfOpen: 0 })
+      expect((await receives(stream)).toString()).toBe(said)
+      stream.end('<answer/>')
+      expect((await receives(client)).toString()).toBe('<answer/>')
+      await until(() => host.listener.counts.open === 0)
+      expect(host.refusals.snapshot()).toEqual({})
+    },
+  )
+
+  test('makes links as before, and carries them whole', async () => {
+    const [host, streams] = await hostWithXmpp()
+    await using _ = host
+    await using friend = await TlsHost.listening()
+    const { near, far, greeted } = await friend.linkTo(host)
+    greeted()
+    const content = randomBytes(1 << 22)
+    near.socket.end(content)
+    expect((await receives(far.socket)).equals(content)).toBe(true)
+    far.socket.end(content)
+    expect((await receives(near.socket)).equals(content)).toBe(true)
+    await until(() => host.listener.counts.open === 0)
+    expect(streams).toEqual([])
+    expect(host.refusals.snapshot()).toEqual({})
+  })
+
+  test('makes a link of a handshake that comes byte by byte', async () => {
+    const [host] = await hostWithXmpp()
+    await using _ = host
+    const slow = createServer((near) => {
+      const far = connectTcp(host.at.port, host.at.address).setNoDelay(true)
+      near
+        .on('error', () => {})
+        .on('data', (bytes) => {
+          for (const byte of bytes) far.write(Buffer.of(byte))
+        })
+      far.on('error', () => {}).pipe(near)
+    })
+    slow.listen(0, '127.0.0.1')
+    await once(slow, 'listening')
+    await using friend = await TlsHost.listening()
+    const { port } = slow.address() as { port: number }
+    const [link] = await Promise.all([
+      friend.dial({ address: '127.0.0.1', port }, host.peer, patience()),
+      host.accepted(),
+    ])
+    expect(link.peer).toBe(host.peer)
+    link.destroy()
+    slow.close()
+  })
+
+  test('refuses who says nothing in time, and lets go at once of who leaves', async () => {
+    const [host, streams] = await hostWithXmpp({ handshake: 100 })
+    await using _ = host
+    const [silent, leaving] = [connectTcp(host.at.port, host.at.address), connectTcp(host.at.port, host.at.address)]
+    for (const socket of [silent, leaving]) socket.on('error', () => {}).resume()
+    leaving.once('connect', () => leaving.end())
+    await Promise.all([closed(silent.once('end', () => silent.destroy())), closed(leaving)])
+    expect(host.refusals.snapshot()).toEqual({ 'peer.handshake-timeout': 1 })
+    await until(() => host.listener.counts.open === 0 && host.listener.counts.halfOpen === 0)
+    expect(streams).toEqual([])
+  })
+
+  test('leaves a stream alone after the time for handshakes, and counts it until it closes', async () => {
+    const [host, streams] = await hostWithXmpp({ handshake: 50, perAddress: 1, halfOpen: 1 })
+    await using _ = host
+    const client = connectTcp(host.at.port, host.at.address, () => client.write('<'))
+    await until(() => streams.length === 1)
+    await sendRaw(host, Buffer.from('<'))
+    expect(host.refusals.snapshot()).toEqual({ 'peer.too-many-links': 1 })
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(streams[0]?.destroyed).toBe(false)
+    client.destroy()
+    streams[0]?.resume().once('end', () => streams[0]?.destroy())
+    await until(() => host.listener.counts.open === 0)
+    const again = connectTcp(host.at.port, host.at.address, () => again.write(' '))
+    await until(() => streams.length === 2)
+    again.destroy()
+    expect(host.refusals.snapshot()).toEqual({ 'peer.too-many-links': 1 })
+  })
+
+  test('refuses what is neither', async () => {
+    const [host] = await hostWithXmpp()
+    await using _ = host
+    await sendRaw(host, Buffer.from('GET / HTTP/1.1\r\n\r\n'))
+    await sendRaw(host, Buffer.alloc(16))
+    expect(host.refusals.snapshot()).toEqual({ 'peer.wrong-protocol': 2 })
+  })
+})
+
 /** A self-signed certificate with a key that is not Ed25519. */
 async function ecdsaCertificate(): Promise<{ cert: string; key: string }> {
   const keys = await generate({ name: 'ECDSA', namedCurve: 'P-256' })
