@@ -47,7 +47,7 @@ function concludeHost(findings: PeerFindings): Finding {
       `Ask ${name} to run \`partyline doctor\`, and to see in \`partyline peers\` whether this host is blocked.`,
     )
   const blocked = addresses.find((one) => answers(one))
-  if (blocked) return concludeBlocked(findings, blocked, 'lets discovery in')
+  if (blocked) return concludeBlocked(findings, blocked)
   if (lanInterfaces(interfaces).length === 0 && addresses.every((one) => !one.interface))
     return fail('This host is on no network.', 'Plug in a cable or join a Wi-Fi.')
   if (peer.sightings.length === 0) return concludeAway(findings)
@@ -93,20 +93,30 @@ function concludeUnanswered(findings: PeerFindings): Finding {
       'Join the network of the other machine, or let the router between the two pass TCP and UDP.',
     )
   const silent = by('timeout')
-  if (silent) return concludeBlocked(findings, silent, 'lets its announcements out')
+  if (silent) return concludeSilent(findings, silent)
   return fail(
     `${name} announced itself, but no machine answers at its ${addresses.length === 1 ? 'address' : 'addresses'}: it left or sleeps, or the access point keeps its clients apart.`,
     `Wake the machine of ${name}; if it is awake, switch off client (AP) isolation at the access point, or use a cable.`,
   )
 }
 
-function concludeBlocked({ peer }: PeerFindings, { target, tcp }: AddressFinding, but: string): Finding {
+/** Heard while it was asked, so its machine is on. */
+function concludeBlocked({ peer }: PeerFindings, { target, tcp }: AddressFinding): Finding {
   const name = nameOf(peer)
-  const what = but === 'lets discovery in' ? `TCP port ${target.port}` : `TCP and UDP port ${target.port}`
   const how = tcp === 'refused' ? 'rejects' : 'drops'
   return fail(
-    `${name} is discovered but data is blocked: a firewall on the machine of ${name} ${but} and ${how} ${what}.`,
+    `${name} is discovered but data is blocked: a firewall on the machine of ${name} lets discovery through and ${how} TCP port ${target.port}.`,
     `On the machine of ${name} ${openPort(target.port, {})}.`,
+  )
+}
+
+/** A machine that was switched off looks like a firewall that drops for as long as this one remembers its hardware address. */
+function concludeSilent({ peer }: PeerFindings, { target }: AddressFinding): Finding {
+  const name = nameOf(peer)
+  const age = Math.min(...peer.sightings.map((sighting) => sighting.age))
+  return fail(
+    `${name} was seen ${ago(age)}, but neither TCP nor UDP port ${target.port} of ${target.address} answers: a firewall on the machine of ${name} drops both, or that machine was switched off or sleeps.`,
+    `See that the machine of ${name} is on, and there ${openPort(target.port, {})}.`,
   )
 }
 

@@ -42,22 +42,21 @@ export function examinePeople({ people, interfaces, platform, firewall, port }: 
   ]
   return warn(
     `Nobody else is seen. The usual reasons, the most frequent first: ${reasons.join('; ')}.`,
-    `Start \`partyline daemon\` on the other machine and see that both are on one network, then on each ${openPort(port.actual, { platform, ...(firewall && { firewall }) })}, or name the other's address with \`partyline config set discovery.hints ADDRESS\`.`,
+    `Start \`partyline daemon\` on the other machine and see that both are on one network, then on each ${openPort(port.actual, { platform, firewall })}, or name the other's address with \`partyline config set discovery.hints ADDRESS\`.`,
   )
 }
-
-const BY_MULTICAST: ReadonlySet<string> = new Set(['mdns', 'beacon', 'xmpp'])
-const BY_UNICAST: ReadonlySet<string> = new Set(['hub', 'hint'])
 
 /** Whether what is sent to all arrives: who is seen on which interface by which method tells. */
 export function examineFiltering(findings: HostFindings): Finding {
   const lans = lanInterfaces(findings.interfaces)
   const audiences = lans.map((lan) => audienceOf(lan, findings))
-  const filtered = audiences.filter(({ heard, told }) => told.length > 0 && heard.length === 0)
+  const isFiltered = ({ lan, heard, told, unheard }: Audience): boolean =>
+    heard.length === 0 && (unheard || (told.length > 0 && isAsked(lan, findings)))
+  const filtered = audiences.filter(isFiltered)
   if (filtered.length > 0) {
     const names = filtered.flatMap(({ told }) => told.map(nameOf))
     return warn(
-      `Multicast does not pass on ${listed(filtered.map(({ lan }) => lan.name))}: ${listed(names)} ${names.length === 1 ? 'is' : 'are'} there and known only by a hub or a hint. The access point or switch filters multicast.`,
+      `Multicast does not pass on ${listed(filtered.map(({ lan }) => lan.name))}: ${listed(names)} ${names.length === 1 ? 'is' : 'are'} there and known only by a hub or a hint, or answered only when asked. The access point or switch filters multicast.`,
       'Switch off multicast filtering, IGMP snooping and client isolation at the access point or switch, or keep a hub on this network (`partyline hub start` on one host, `partyline hub join ADDRESS` on the others).',
     )
   }
@@ -76,26 +75,30 @@ export function examineFiltering(findings: HostFindings): Finding {
 
 interface Audience {
   readonly lan: NetworkInterface
-  /** Whose announcements arrive. A beacon proves nothing of somebody whom a hub or hint made us ask. */
+  /** Whose announcements arrive. */
   readonly heard: readonly PeerView[]
-  /** Who is known to be there, and is not heard at all. */
+  /** Whom a hub or hint told of, and at most a beacon besides: it may have answered because it was asked. */
   readonly told: readonly PeerView[]
+  /** True when one of those told of is not heard by beacon either. */
+  readonly unheard: boolean
 }
 
 function audienceOf(lan: NetworkInterface, { people, interfaces }: HostFindings): Audience {
   const heard: PeerView[] = []
   const told: PeerView[] = []
+  let unheard = false
   for (const one of people) {
-    const here = one.sightings.filter((sighting) => {
-      const seenOn = sighting.interface || interfaceOf(sighting.address, interfaces)?.name
-      return seenOn === lan.name
-    })
-    const byUnicast = here.some(({ method }) => BY_UNICAST.has(method))
-    const methods = here.map(({ method }) => method).filter((method) => BY_MULTICAST.has(method))
-    if (methods.some((method) => method !== 'beacon') || (methods.length > 0 && !byUnicast)) heard.push(one)
-    else if (byUnicast && methods.length === 0 && one.kind === 'host') told.push(one)
+    const methods = new Set<string>()
+    for (const { method, interface: on, address } of one.sightings)
+      if ((on || interfaceOf(address, interfaces)?.name) === lan.name) methods.add(method)
+    const isTold = methods.has('hub') || methods.has('hint')
+    if (methods.has('mdns') || methods.has('xmpp') || (methods.has('beacon') && !isTold)) heard.push(one)
+    else if (isTold && one.kind === 'host') {
+      told.push(one)
+      unheard ||= !methods.has('beacon')
+    }
   }
-  return { lan, heard, told }
+  return { lan, heard, told, unheard }
 }
 
 const byMdns = ({ sightings }: PeerView): boolean =>

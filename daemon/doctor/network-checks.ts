@@ -104,7 +104,7 @@ export function examineMulticast({ multicast, platform, firewall, port }: HostFi
   const refused = deaf.some(({ problem }) => problem === 'EPERM' || problem === 'EACCES')
   return (isLost ? fail : warn)(
     `This host does not hear its own multicast on ${listed(lines)}: ${refused ? 'its own firewall forbids to send it' : 'its own firewall, or a missing route, holds it back'}.`,
-    `Let multicast (UDP 5353 to 224.0.0.251 and ff02::fb) through this machine's firewall: ${openPort(port.actual, { platform, ...(firewall && { firewall }) })}.`,
+    `Let multicast (UDP 5353 to 224.0.0.251 and ff02::fb) through this machine's firewall: ${openPort(port.actual, { platform, firewall })}.`,
   )
 }
 

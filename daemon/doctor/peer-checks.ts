@@ -93,11 +93,11 @@ function examineAddress(one: AddressFinding, { peer, interfaces }: PeerFindings)
   if (other) return fail(`${facts} Another host answers there: ${shortId(other)}.`, 'See the check of the key.')
   if (peer.kind === 'chat' && tcp === 'open') return ok(`${facts} TCP port ${target.port} is open.`)
   if (tls === peer.id) {
-    const udp = beacon ? 'UDP and TCP answer' : 'TCP answers (UDP does not)'
-    return ok(`${facts} ${udp}, and ${name} proved its key.`)
+    const answers = beacon ? 'Beacon and TLS answer' : 'TLS answers (no beacon does)'
+    return ok(`${facts} ${answers}, and ${name} proved its key.`)
   }
-  const udp = peer.kind === 'chat' ? '' : beacon ? ' UDP answers;' : ' UDP does not answer;'
-  return warn(`${facts}${udp} ${TCP_WORDS[tcp](target.port)}`, 'See the conclusion below.')
+  const heard = peer.kind === 'chat' ? '' : beacon ? ' Its beacon is heard;' : ' No beacon answers;'
+  return warn(`${facts}${heard} ${TCP_WORDS[tcp](target.port)}`, 'See the conclusion below.')
 }
 
 const TCP_WORDS: Readonly<Record<AddressFinding['tcp'], (port: number) => string>> = {

@@ -47,8 +47,11 @@ export function lanInterfaces(interfaces: readonly NetworkInterface[]): readonly
 }
 
 /** How to open a machine's firewall for a daemon's port, for one that is known, or for whatever may be there. */
-export function openPort(port: number, { platform, firewall }: { platform?: NodeJS.Platform; firewall?: Firewall }) {
-  const ufw = `\`sudo ufw allow ${port} && sudo ufw allow ${BEACON_PORT}/udp\``
+export function openPort(
+  port: number,
+  { platform, firewall }: { platform?: NodeJS.Platform; firewall?: Firewall | undefined },
+): string {
+  const ufw = `\`sudo ufw allow ${port} && sudo ufw allow ${BEACON_PORT}/udp && sudo ufw allow 5353/udp\``
   const added = [`${port}/tcp`, `${port}/udp`, `${BEACON_PORT}/udp`].map((one) => `--add-port=${one}`).join(' ')
   const firewalld = `\`sudo firewall-cmd --permanent --add-service=mdns ${added} && sudo firewall-cmd --reload\``
   const windows = 'set the network to Private and allow Partyline (Node.js) in Windows Defender Firewall'
