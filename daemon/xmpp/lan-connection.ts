@@ -5,7 +5,7 @@ import type { Milliseconds } from '../types.ts'
 import { GOODBYE, LanStream, type LanStreamEvents, type LanStreamOptions } from './lan-stream.ts'
 
 /** Bytes that may wait for the other side to read them. */
-export const MAX_UNSENT = 256 * 1024
+const MAX_UNSENT = 256 * 1024
 /** With more than this waiting, signals are dropped. */
 const CONGESTED = MAX_UNSENT / 2
 /** Messages that may wait for a receipt. */

@@ -3,7 +3,7 @@ import { Element } from 'ltx'
 import { NS } from './namespaces.ts'
 
 /** Longest chat text, in bytes of UTF-8. */
-export const MAX_TEXT = 4096
+const MAX_TEXT = 4096
 
 /** Who an entity says it is (XEP-0030 section 3.1). */
 interface DiscoIdentity {

@@ -1,8 +1,8 @@
 /** What single bytes of UTF-8 mean in XML 1.0. */
 
-export const TAB = 0x09
-export const LF = 0x0a
-export const CR = 0x0d
+const TAB = 0x09
+const LF = 0x0a
+const CR = 0x0d
 export const SPACE = 0x20
 export const BANG = 0x21
 export const DOUBLE_QUOTE = 0x22
@@ -10,7 +10,6 @@ export const HASH = 0x23
 export const AMPERSAND = 0x26
 export const QUOTE = 0x27
 export const SLASH = 0x2f
-export const COLON = 0x3a
 export const SEMICOLON = 0x3b
 export const LESS = 0x3c
 export const EQUALS = 0x3d

@@ -3,12 +3,12 @@ import { XmlError } from './xml-error.ts'
 import { OpenElements } from './xml-names.ts'
 
 /** Largest stanza, in bytes. */
-export const MAX_STANZA = 64 * 1024
+const MAX_STANZA = 64 * 1024
 /** Largest stream header, in bytes, with the XML declaration before it. */
-export const MAX_HEADER = 4 * 1024
+const MAX_HEADER = 4 * 1024
 /** Elements within each other, the stream around them not counted. */
-export const MAX_DEPTH = 32
-export const MAX_ATTRIBUTES = 64
+const MAX_DEPTH = 32
+const MAX_ATTRIBUTES = 64
 /** Longest name of an element, an attribute or an entity, in bytes. */
 const MAX_NAME = 256
 
