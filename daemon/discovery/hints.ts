@@ -1,8 +1,8 @@
-import { isIP } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
 import { PartylineError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { interfaceOf } from '../network/addresses.ts'
+import { parseHostPort } from '../network/host-port.ts'
 import type { NetworkChange, NetworkInterface } from '../network/network.ts'
 import type { HostPort, Milliseconds, PeerId, Sighting } from '../types.ts'
 import type { Announcement, DiscoveryEvents, DiscoveryMethod, DiscoveryState, Prober } from './discovery.ts'
@@ -44,20 +44,10 @@ interface Hint {
 
 /** An address as users write it. Throws `usage.invalid-setting`. */
 function parseHint(text: string): HostPort {
-  const [, bracketed, after] = /^\[([^\]]+)\](?::(\d+))?$/.exec(text) ?? []
-  const [, plain, port] = /^([^:]+)(?::(\d+))?$/.exec(text) ?? []
-  const address = bracketed ?? plain ?? text
-  const number = Number(after ?? port ?? DEFAULT_PORT)
-  const family = isIP(address.split('%')[0] ?? '')
-  if (
-    family === 0 ||
-    (bracketed !== undefined && family !== 6) ||
-    !Number.isInteger(number) ||
-    number < 1 ||
-    number > 65535
-  )
+  const target = parseHostPort(text, DEFAULT_PORT)
+  if (!target)
     throw new PartylineError('usage.invalid-setting', `discovery.hints: "${text}" is no IP, IP:PORT or [IPv6]:PORT`)
-  return { address, port: number }
+  return target
 }
 
 /** Looks where the user said, and where known peers were last time: at start and after every change of the network. */

@@ -1,7 +1,8 @@
 import { generateKeyPairSync } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { instanceName, isInstance, readRecord, txtOf } from '../../daemon/discovery/mdns/record.ts'
+import { instanceName, readRecord, txtOf } from '../../daemon/discovery/mdns/record.ts'
+import { instanceLabel, serviceName } from '../../daemon/discovery/mdns/service-name.ts'
 import { cleanName } from '../../daemon/identity/host-name.ts'
 import { identityOf } from '../../daemon/identity/key.ts'
 
@@ -49,7 +50,8 @@ describe("a host's DNS-SD records", () => {
         const instance = instanceName(peer, name)
         expect(Buffer.byteLength(instance)).toBeLessThanOrEqual(63)
         expect(instance).toContain(peer.slice(0, 8))
-        expect(isInstance(`${instance}._partyline._tcp.local`)).toBe(true)
+        expect(instance).not.toContain('.')
+        expect(instanceLabel(`${instance}._partyline._tcp.local`, serviceName('partyline'))).toBe(instance)
       }),
     )
   })
@@ -58,12 +60,11 @@ describe("a host's DNS-SD records", () => {
     '',
     '_partyline._tcp.local',
     '._partyline._tcp.local',
-    'a.b._partyline._tcp.local',
     'a._other._tcp.local',
     `${'a'.repeat(64)}._partyline._tcp.local`,
     'a\n._partyline._tcp.local',
     'a\uFFFD._partyline._tcp.local',
   ])('are asked for only under a name of our service, not "%s"', (name) => {
-    expect(isInstance(name)).toBe(false)
+    expect(instanceLabel(name, serviceName('partyline'))).toBeUndefined()
   })
 })

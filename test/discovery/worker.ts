@@ -8,6 +8,7 @@ import { systemClock } from '../../daemon/clock.ts'
 import { BeaconDiscovery } from '../../daemon/discovery/beacon/beacon.ts'
 import type { Announcement, DiscoveryEvents, DiscoveryMethod } from '../../daemon/discovery/discovery.ts'
 import { MdnsDiscovery } from '../../daemon/discovery/mdns/mdns.ts'
+import { Mdns } from '../../daemon/discovery/mdns/mdns-network.ts'
 import { identityOf } from '../../daemon/identity/key.ts'
 import { createLogger } from '../../daemon/logger.ts'
 import type { NetworkChange, NetworkInterface } from '../../daemon/network/network.ts'
@@ -31,7 +32,8 @@ const logger = createLogger('debug', ({ level, part, message, facts }) =>
 )
 const common = { clock: systemClock, logger, refusals }
 const beacon = new BeaconDiscovery({ ...common, identity, broadcast: kind === 'beacon' })
-const method: DiscoveryMethod = kind === 'mdns' ? new MdnsDiscovery({ ...common, prober: beacon }) : beacon
+const mdns = new Mdns(common)
+const method: DiscoveryMethod = kind === 'mdns' ? new MdnsDiscovery({ ...common, mdns, prober: beacon }) : beacon
 const network = new SystemNetwork({
   ...common,
   include: [],

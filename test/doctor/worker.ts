@@ -8,6 +8,7 @@ import { systemClock as clock } from '../../daemon/clock.ts'
 import { Connector } from '../../daemon/connect/connector.ts'
 import { BeaconDiscovery } from '../../daemon/discovery/beacon/beacon.ts'
 import { MdnsDiscovery } from '../../daemon/discovery/mdns/mdns.ts'
+import { Mdns } from '../../daemon/discovery/mdns/mdns-network.ts'
 import { Doctor } from '../../daemon/doctor/doctor.ts'
 import { makeCertificate } from '../../daemon/identity/certificate.ts'
 import { identityOf } from '../../daemon/identity/key.ts'
@@ -60,7 +61,13 @@ const listener = new LinkListener({
   onLink: (link, greeted) => void connector.accept(link, greeted),
 })
 const beacon = new BeaconDiscovery({ identity, clock, logger, refusals, broadcast: true })
-const mdns = new MdnsDiscovery({ clock, logger, refusals, prober: beacon, hears: (peer, at) => beacon.hears(peer, at) })
+const mdns = new MdnsDiscovery({
+  clock,
+  refusals,
+  mdns: new Mdns({ clock, logger, refusals }),
+  prober: beacon,
+  hears: (peer, at) => beacon.hears(peer, at),
+})
 const doctor = new Doctor({
   clock,
   platform: process.platform,

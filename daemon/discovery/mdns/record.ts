@@ -1,12 +1,7 @@
 import { cleanName } from '../../identity/host-name.ts'
 import { isPeerId } from '../../identity/peer-id.ts'
 import type { PeerId } from '../../types.ts'
-
-/** DNS-SD service type (RFC 6763 section 7): `_partyline._tcp.local`. */
-export const SERVICE_TYPE = 'partyline'
-export const SERVICE_NAME = `_${SERVICE_TYPE}._tcp.local`
-/** Longest instance name in bytes (RFC 6763 section 4.1.1). */
-const MAX_LABEL = 63
+import { MAX_LABEL } from './service-name.ts'
 
 /** What a host's records say. */
 export interface HostRecord {
@@ -37,14 +32,9 @@ export function instanceName(peer: PeerId, name: string): string {
   return readable + suffix
 }
 
-/** True for the full name of an instance of our service that may be asked for: one label of readable bytes before the service's name. */
-export function isInstance(fqdn: string): boolean {
-  const label = fqdn.slice(0, -SERVICE_NAME.length - 1)
-  return (
-    fqdn.toLowerCase().endsWith(`.${SERVICE_NAME}`) &&
-    Buffer.byteLength(label) <= MAX_LABEL &&
-    /^[^.\p{C}\uFFFD]+$/u.test(label)
-  )
+/** This host's name in DNS. The machine's own belongs to whoever answers for it, avahi say. */
+export function ownHost(peer: PeerId): string {
+  return `partyline-${peer.slice(0, 16)}.local`
 }
 
 /** The host that a service is, or undefined where its records are not a Partyline host's. Never throws, whatever they hold. */

@@ -4,9 +4,9 @@ import type { Clock, Timer } from '../../clock.ts'
 import type { ErrorCode } from '../../errors.ts'
 import { plainAddress } from '../../network/addresses.ts'
 import type { InterfaceAddress } from '../../network/network.ts'
-import type { Milliseconds, PeerId } from '../../types.ts'
+import type { Milliseconds } from '../../types.ts'
 import { TokenBucket, TokenBuckets } from '../beacon/token-bucket.ts'
-import { instanceName, isInstance, SERVICE_NAME, SERVICE_TYPE, txtOf } from './record.ts'
+import { instanceLabel, type ServiceType, serviceName } from './service-name.ts'
 
 /** Pauses between questions; the last is kept (RFC 6762 section 5.2 wants them to grow threefold at most an hour). */
 const QUESTIONS: readonly Milliseconds[] = [1000, 3000, 9000, 27_000, 60_000]
@@ -52,15 +52,56 @@ export interface PacketSource {
 
 type Done = (error?: Error | null) => void
 
+/** What this host tells of itself in one service. */
+export interface Advertisement {
+  /** The instance: one label of at most 63 bytes of UTF-8, without dots. */
+  readonly instance: string
+  readonly port: number
+  /** In the order in which the keys are to stand. */
+  readonly txt: Readonly<Record<string, string>>
+  /** Its host name, with `.local`. The machine's own belongs to whoever answers for it, avahi say. */
+  readonly host: string
+}
+
+/** A service of DNS-SD, as one part of the daemon uses it on every interface. */
+export interface MdnsService {
+  readonly type: ServiceType
+  /** Whether others are looked for. */
+  readonly browses: boolean
+  /** What is advertised now; undefined for nothing. */
+  advertisement(): Advertisement | undefined
+  /** Full names of the instances that need not answer our questions. */
+  known(interfaceName: string, family: 4 | 6): readonly string[]
+  /** An instance was told of; `service` is the package's, with whatever a stranger wrote into it. */
+  found(service: Service, from: Heard): void
+  /** An instance said goodbye. */
+  lost(fqdn: string, from: Omit<Heard, 'address'>): void
+  /** Somebody else uses the instance that this host advertises (RFC 6762 section 9). */
+  clashed(instance: string): void
+  /** An interface has gone, and all that was heard there. */
+  interfaceGone(name: string): void
+}
+
+/** Where something was heard. */
+export interface Heard {
+  readonly interface: string
+  /** The source of the packet, without a zone. */
+  readonly address: string
+  readonly responder: MdnsResponder
+}
+
 /** What lies below `bonjour-service`; its types keep it private, and its answers need mending (RFC 6762 section 6 and 7). */
 interface Internals {
+  readonly registry: { readonly services: Service[] }
   readonly server: {
     respondToQuery(packet: DnsPacket): void
+    unregister(records: readonly DnsRecord[]): void
     readonly mdns: {
       respond(response: DnsRecord[] | { answers: DnsRecord[]; additionals?: DnsRecord[] }, done?: Done): void
       query(question: DnsPacket | string, type?: string, done?: Done): void
       on(event: 'query' | 'response', listener: (packet: DnsPacket, from: PacketSource) => void): void
       on(event: 'warning' | 'error', listener: (error: Error) => void): void
+      removeListener(event: 'response', listener: (packet: DnsPacket, from: PacketSource) => void): void
       removeAllListeners(event: string): void
       emit(event: string, ...args: unknown[]): boolean
     }
@@ -79,33 +120,38 @@ interface ResponderOptions {
   readonly family: 4 | 6
   /** The interface's own addresses. */
   readonly addresses: readonly InterfaceAddress[]
-  readonly peer: PeerId
-  readonly name: string
-  readonly port: number
+  readonly services: () => Iterable<MdnsService>
   /** True for a packet that came in on this interface: a socket hears what any of the machine's sockets joined. */
   readonly isMine: (from: PacketSource) => boolean
-  /** Full names of the instances that need not answer our questions. */
-  readonly known: () => readonly string[]
-  readonly onResponse: (packet: DnsPacket, from: PacketSource) => void
   readonly onRefused: (code: ErrorCode) => void
-  readonly onLost: (service: Service) => void
   readonly onError: (error: Error) => void
+}
+
+/** What the browser keeps of an instance. */
+type KnownService = Service & { readonly rawTxt?: unknown }
+
+/** One service on this interface and family. */
+interface Served {
+  readonly service: MdnsService
+  readonly browser: Browser | undefined
+  published: Service | undefined
 }
 
 /** mDNS on one interface and family: announces, answers, asks. */
 export class MdnsResponder {
   readonly #options: ResponderOptions
   readonly #bonjour: Bonjour
+  readonly #internals: Internals
   readonly #mdns: Internals['server']['mdns']
-  readonly #browser: Browser
   readonly #perAddress = new TokenBuckets(PER_ADDRESS)
   readonly #inAll: TokenBucket
   readonly #asking: TokenBucket
   readonly #lastAnswers = new Map<string, Milliseconds>()
   readonly #timers = new Set<Timer>()
   readonly #respond: Internals['server']['mdns']['respond']
-  #service: Service
+  readonly #served = new Map<MdnsService, Served>()
   #asked = 0
+  #question: Timer | undefined
   #closed = false
 
   constructor(options: ResponderOptions) {
@@ -126,7 +172,8 @@ export class MdnsResponder {
             bind: '::',
           }
     this.#bonjour = new Bonjour(sockets as ConstructorParameters<typeof Bonjour>[0], options.onError)
-    const { server } = this.#bonjour as unknown as Internals
+    this.#internals = this.#bonjour as unknown as Internals
+    const { server } = this.#internals
     this.#mdns = server.mdns
     this.#mdns.on('error', options.onError)
     this.#mdns.on('warning', (error) => {
@@ -135,33 +182,96 @@ export class MdnsResponder {
       else options.onRefused('peer.malformed')
     })
     const emit = this.#mdns.emit.bind(this.#mdns)
-    this.#mdns.emit = (event, ...args) =>
-      event === 'query' || event === 'response'
-        ? this.#admit(args[0] as DnsPacket, args[1] as PacketSource, () => emit(event, ...args))
-        : emit(event, ...args)
+    this.#mdns.emit = (event, ...args) => {
+      if (event !== 'query' && event !== 'response') return emit(event, ...args)
+      const [packet, from] = args as [DnsPacket, PacketSource]
+      return this.#admit(packet, from, () => emit(event, event === 'query' ? packet : this.#completed(packet), from))
+    }
     this.#respond = this.#mdns.respond.bind(this.#mdns)
     this.#mdns.respond = (response, done) => this.#answer(response, done)
     this.#mdns.removeAllListeners('query')
     this.#mdns.on('query', (packet) => {
-      if (!this.#isKnownTo(packet)) server.respondToQuery(packet)
+      const questions = this.#unanswered(packet)
+      if (questions.length > 0) server.respondToQuery({ ...packet, questions })
     })
-    this.#service = this.#publish(options.name)
     const query = this.#mdns.query.bind(this.#mdns)
-    this.#mdns.query = (question, type, done) =>
-      query(question === SERVICE_NAME ? this.#question() : question, type, done)
-    this.#browser = this.#bonjour.find({ type: SERVICE_TYPE })
-    this.#browser.on('down', options.onLost)
-    // After the browser, so that it knows the service already.
-    this.#mdns.on('response', (packet, from) => {
-      options.onResponse(packet, from)
-      this.#trim()
+    this.#mdns.query = (question, type, done) => {
+      const served = [...this.#served.values()].find(({ service }) => serviceName(service.type) === question)
+      query(served ? this.#questionOf(served) : question, type, done)
+    }
+    for (const service of options.services()) this.serve(service)
+    // After the browsers, so that they know the services already.
+    this.#mdns.on('response', (packet, from) => this.#heard(packet, from))
+  }
+
+  /** Begins to browse and advertise a service. */
+  serve(service: MdnsService): void {
+    if (this.#closed || this.#served.has(service)) return
+    const name = serviceName(service.type)
+    // The browser asks as it is made: by then the service has to be known, for its known answers.
+    const served: { -readonly [K in keyof Served]: Served[K] } = { service, browser: undefined, published: undefined }
+    this.#served.set(service, served)
+    this.advertise(service)
+    if (!service.browses) return
+    served.browser = this.#bonjour.find({ type: service.type })
+    served.browser.on('down', ({ fqdn }: Service) => {
+      if (isInstanceOf(fqdn, name)) service.lost(fqdn, this.#here())
     })
+    // Its listener was added after ours: ours has to be the last.
+    const heard = this.#heard
+    this.#mdns.removeListener('response', heard)
+    this.#mdns.on('response', heard)
     this.#askAgain()
   }
 
-  /** What the records of an instance said last. */
-  service(fqdn: string): Service | undefined {
-    return this.#browser.services.find((service) => service.fqdn === fqdn)
+  /** Ends a service with a goodbye. */
+  async dismiss(service: MdnsService): Promise<void> {
+    const served = this.#served.get(service)
+    if (!served) return
+    this.#served.delete(service)
+    served.browser?.stop()
+    await this.#withdraw(served)
+  }
+
+  /**
+   * Announces what a service advertises now. What is new about an instance is announced in place of what was (RFC 6762 section 8.4); an
+   * instance that is no longer advertised gets a goodbye.
+   */
+  advertise(service: MdnsService): void {
+    const served = this.#served.get(service)
+    if (!served) return
+    const next = service.advertisement()
+    const { published } = served
+    if (published && next && published.fqdn === `${next.instance}.${serviceName(service.type)}`) this.#forget(published)
+    else void this.#withdraw(served)
+    served.published = next && this.#publish(service.type, next)
+  }
+
+  /** Asks for records that should have come with others and did not (another responder may split its answers). */
+  askFor(service: MdnsService, fqdn: string): void {
+    if (!this.#asking.take(this.#options.clock.now())) return
+    const name = serviceName(service.type)
+    const label = instanceLabel(fqdn, name)
+    // The package takes a dot for the end of a label: an instance that has one cannot be asked for by name.
+    const direct = label !== undefined && !label.includes('.') ? ['SRV', 'TXT'] : []
+    this.#mdns.query({
+      questions: [...direct.map((type) => ({ name: fqdn, type })), { name, type: 'PTR' }],
+    })
+  }
+
+  /** Asks whether anybody uses an instance name (RFC 6762 section 8.1). */
+  probe(fqdn: string): void {
+    this.#mdns.query({ questions: [{ name: fqdn, type: 'ANY' }] })
+  }
+
+  /** Says goodbye, unless the interface is gone, and closes the socket. */
+  async close(goodbye: boolean): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    for (const timer of this.#timers) timer.cancel()
+    for (const { browser } of this.#served.values()) browser?.stop()
+    if (goodbye) await this.#patiently((done) => this.#bonjour.unpublishAll(done))
+    this.#bonjour.destroy()
   }
 
   /** Lets a packet through, unless it is another interface's, one too many, or one that the package stumbles over. */
@@ -182,87 +292,155 @@ export class MdnsResponder {
     return false
   }
 
+  /** Every response: who is new is found, who is known is fresh again, and what came in pieces is asked for. */
+  readonly #heard = (packet: DnsPacket, from: PacketSource): void => {
+    const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])].filter(({ ttl = 0 }) => ttl > 0)
+    for (const served of this.#served.values()) {
+      this.#lookForClash(served, records)
+      if (!served.browser) continue
+      const name = serviceName(served.service.type)
+      for (const fqdn of instancesIn(records, name)) {
+        const service = this.#known(served, fqdn)
+        if (service?.txt) served.service.found(service, { ...this.#here(), address: from.address })
+        else this.askFor(served.service, fqdn)
+      }
+      this.#trim(served.browser)
+    }
+  }
+
+  /**
+   * The package looks at an instance only where PTR, SRV and TXT come together. A change of presence is a TXT alone: what is known of an instance
+   * that a response tells of is added to it.
+   */
+  #completed(packet: DnsPacket): DnsPacket {
+    const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])]
+    const live = records.filter(({ ttl = 0 }) => ttl > 0)
+    const added: DnsRecord[] = []
+    for (const served of this.#served.values()) {
+      if (!served.browser) continue
+      const name = serviceName(served.service.type)
+      for (const fqdn of instancesIn(live, name)) {
+        const has = (type: string): boolean =>
+          live.some((record) =>
+            type === 'PTR'
+              ? record.type === type && record.data === fqdn
+              : record.type === type && record.name === fqdn,
+          )
+        const known = this.#known(served, fqdn)
+        if (!has('PTR')) added.push({ name, type: 'PTR', ttl: RECORD_TTL, data: fqdn })
+        if (!known) continue
+        if (!has('SRV'))
+          added.push({ name: fqdn, type: 'SRV', ttl: RECORD_TTL, data: { port: known.port, target: known.host } })
+        if (!has('TXT') && known.rawTxt) added.push({ name: fqdn, type: 'TXT', ttl: RECORD_TTL, data: known.rawTxt })
+      }
+    }
+    return { ...packet, answers: packet.answers ?? [], additionals: [...(packet.additionals ?? []), ...added] }
+  }
+
+  #known({ browser }: Served, fqdn: string): KnownService | undefined {
+    return browser?.services.find((service) => service.fqdn === fqdn)
+  }
+
+  /** Somebody else's SRV for our instance: its host is another's (RFC 6762 section 9). */
+  #lookForClash({ published, service }: Served, records: readonly DnsRecord[]): void {
+    const advertised = service.advertisement()
+    if (!advertised) return
+    const fqdn = published?.fqdn ?? `${advertised.instance}.${serviceName(service.type)}`
+    const others = records.some(
+      ({ type, name, data }) =>
+        type === 'SRV' &&
+        name.toLowerCase() === fqdn.toLowerCase() &&
+        (data as { target?: unknown } | undefined)?.target !== advertised.host,
+    )
+    if (others) service.clashed(advertised.instance)
+  }
+
   /** The browser forgets nobody by itself: what is too many goes, oldest first. */
-  #trim(): void {
-    const { _services, serviceMap } = this.#browser as unknown as BrowserInternals
+  #trim(browser: Browser): void {
+    const { _services, serviceMap } = browser as unknown as BrowserInternals
     const excess = Math.max(0, _services.length - MAX_SERVICES)
     for (const { fqdn } of _services.splice(0, excess)) delete serviceMap[fqdn]
   }
 
-  /** Asks for records that should have come with others and did not (another responder may split its answers). */
-  askFor(fqdn: string): void {
-    if (!isInstance(fqdn) || !this.#asking.take(this.#options.clock.now())) return
-    this.#mdns.query({
-      questions: [
-        { name: fqdn, type: 'SRV' },
-        { name: fqdn, type: 'TXT' },
-        { name: SERVICE_NAME, type: 'PTR' },
-      ],
+  #here(): Omit<Heard, 'address'> {
+    return { interface: this.#options.interfaceName, responder: this }
+  }
+
+  #publish(type: ServiceType, { instance, port, txt, host }: Advertisement): Service {
+    return this.#bonjour.publish({
+      name: instance,
+      type,
+      port,
+      txt: { ...txt },
+      host,
+      // Whether a name is free is found out before, where it has to be.
+      probe: false,
+      disableIPv6: this.#options.family === 4,
     })
   }
 
-  rename(name: string): void {
-    const before = this.#service
-    before.stop?.(() => {})
-    this.#service = this.#publish(name)
+  async #withdraw(served: Served): Promise<void> {
+    const { published } = served
+    served.published = undefined
+    if (published) await this.#patiently((done) => published.stop?.(done))
   }
 
-  /** Says goodbye, unless the interface is gone, and closes the socket. */
-  async close(goodbye: boolean): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    for (const timer of this.#timers) timer.cancel()
-    this.#browser.stop()
-    const { clock } = this.#options
-    if (goodbye)
-      await new Promise<void>((resolve) => {
-        const patience = clock.after(GOODBYE_PATIENCE, resolve)
-        this.#bonjour.unpublishAll(() => {
-          patience.cancel()
-          resolve()
-        })
+  /** Without a goodbye: its records are about to be replaced. */
+  #forget(published: Service): void {
+    const { registry, server } = this.#internals
+    server.unregister(published.records() as unknown as DnsRecord[])
+    published.activated = false
+    published.destroyed = true
+    const index = registry.services.indexOf(published)
+    if (index >= 0) registry.services.splice(index, 1)
+    // The same answer within a second is held back, and this one is not the same.
+    this.#lastAnswers.clear()
+  }
+
+  #patiently(task: (done: () => void) => void): Promise<void> {
+    return new Promise((resolve) => {
+      const patience = this.#options.clock.after(GOODBYE_PATIENCE, resolve)
+      task(() => {
+        patience.cancel()
+        resolve()
       })
-    this.#bonjour.destroy()
-  }
-
-  #publish(name: string): Service {
-    const { peer, port, family } = this.#options
-    return this.#bonjour.publish({
-      name: instanceName(peer, name),
-      type: SERVICE_TYPE,
-      port,
-      txt: txtOf(peer, name),
-      // A host name of our own: the machine's belongs to whoever answers for it, avahi say.
-      host: `partyline-${peer.slice(0, 16)}.local`,
-      // Unique by its peer id, so there is nothing to probe for, and others see it at once.
-      probe: false,
-      disableIPv6: family === 4,
     })
   }
 
   /** Who is there? With what is known already (RFC 6762 section 7.1), so that only newcomers answer; oneself, who hears it too, does not. */
-  #question(): DnsPacket {
-    const known = [this.#service.fqdn, ...this.#options.known()].slice(0, MAX_KNOWN_ANSWERS)
+  #questionOf({ service, published }: Served): DnsPacket {
+    const { interfaceName, family } = this.#options
+    const name = serviceName(service.type)
+    const known = [...(published ? [published.fqdn] : []), ...service.known(interfaceName, family)]
     return {
-      questions: [{ name: SERVICE_NAME, type: 'PTR' }],
-      answers: known.map((fqdn) => ({ name: SERVICE_NAME, type: 'PTR', ttl: RECORD_TTL, data: fqdn })),
+      questions: [{ name, type: 'PTR' }],
+      answers: known.slice(0, MAX_KNOWN_ANSWERS).map((fqdn) => ({ name, type: 'PTR', ttl: RECORD_TTL, data: fqdn })),
     }
   }
 
-  /** Questions that slow down. */
+  /** Questions that slow down. A service that is new has them begin again. */
   #askAgain(): void {
-    const pause = QUESTIONS[Math.min(this.#asked++, QUESTIONS.length - 1)] ?? 0
-    this.#after(pause, () => {
-      this.#browser.update()
-      this.#askAgain()
-    })
+    this.#asked = 0
+    this.#question?.cancel()
+    const next = (): void => {
+      const pause = QUESTIONS[Math.min(this.#asked++, QUESTIONS.length - 1)] ?? 0
+      this.#question = this.#after(pause, () => {
+        for (const { browser } of this.#served.values()) browser?.update()
+        next()
+      })
+    }
+    next()
   }
 
-  /** True when the asker told that it knows us. */
-  #isKnownTo({ questions = [], answers = [] }: DnsPacket): boolean {
-    const { fqdn } = this.#service
-    if (questions.some(({ type }) => type !== 'PTR')) return false
-    return answers.some(({ type, data, ttl = 0 }) => type === 'PTR' && data === fqdn && ttl >= RECORD_TTL / 2)
+  /** The questions of a packet, without those for a service whose asker told that it knows us. */
+  #unanswered({ questions = [], answers = [] }: DnsPacket): NonNullable<DnsPacket['questions']> {
+    return questions.filter(({ name, type }) => {
+      if (type !== 'PTR') return true
+      const served = [...this.#served.values()].find(({ service }) => serviceName(service.type) === name.toLowerCase())
+      return !answers.some(
+        (known) => known.type === 'PTR' && known.data === served?.published?.fqdn && (known.ttl ?? 0) >= RECORD_TTL / 2,
+      )
+    })
   }
 
   /** Mends an answer: this interface's addresses only, modest lifetimes, not the same again within a second. */
@@ -283,18 +461,33 @@ export class MdnsResponder {
     this.#after(wait, () => this.#respond(mended, done))
   }
 
+  /** Records of which there is one are to replace what others have cached (RFC 6762 section 10.2). */
   #mend(records: readonly DnsRecord[]): DnsRecord[] {
     const own = new Set(this.#options.addresses.map(({ address }) => address))
     return records
       .filter(({ type, data }) => (type !== 'A' && type !== 'AAAA') || own.has(plainAddress(String(data))))
-      .map((record) => ({ ...record, ttl: record.ttl === 0 ? 0 : RECORD_TTL }))
+      .map((record) => ({ ...record, flush: record.type !== 'PTR', ttl: record.ttl === 0 ? 0 : RECORD_TTL }))
   }
 
-  #after(delay: Milliseconds, task: () => void): void {
+  #after(delay: Milliseconds, task: () => void): Timer {
     const timer = this.#options.clock.after(delay, () => {
       this.#timers.delete(timer)
       if (!this.#closed) task()
     })
     this.#timers.add(timer)
+    return timer
   }
+}
+
+/** The instances of a service that records tell of. */
+function instancesIn(records: readonly DnsRecord[], name: string): Set<string> {
+  const told = records.flatMap((record) => {
+    if (record.type === 'PTR') return record.name.toLowerCase() === name ? [String(record.data)] : []
+    return record.type === 'SRV' || record.type === 'TXT' ? [record.name] : []
+  })
+  return new Set(told.filter((fqdn) => isInstanceOf(fqdn, name)))
+}
+
+function isInstanceOf(fqdn: string, name: string): boolean {
+  return instanceLabel(fqdn, name) !== undefined
 }
