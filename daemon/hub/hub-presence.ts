@@ -1,0 +1,20 @@
+import type { Element } from 'ltx'
+import type { Presence } from '../types.ts'
+import { NS } from '../xmpp/namespaces.ts'
+import { cleanText, ENTITY_CAPS, xml } from '../xmpp/stanzas.ts'
+
+const SHOWS = { available: undefined, away: 'away', busy: 'dnd' } as const
+
+/** The presence of a host: what it tells of being there, its name (XEP-0172), what it can do (XEP-0115), and that it is a host. */
+export function hostPresence({ show, text }: Presence, name: string): Element {
+  const told = SHOWS[show]
+  return xml(
+    'presence',
+    {},
+    ...(told ? [xml('show', {}, told)] : []),
+    ...(text === '' ? [] : [xml('status', {}, cleanText(text))]),
+    ...(name === '' ? [] : [xml('nick', { xmlns: NS.nick }, cleanText(name))]),
+    xml('host', { xmlns: NS.host }),
+    xml('c', { xmlns: NS.caps, ...ENTITY_CAPS }),
+  )
+}
