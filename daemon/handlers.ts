@@ -1,8 +1,8 @@
 import type { Caller, Handlers, RawAnswer } from '../ipc/api.ts'
 import type { ParsedParams, PeerView, SessionView, SettingView, StatusView } from '../ipc/methods.ts'
 import { needsRestart, type SettingsStore } from './config/store.ts'
-import { PartylineError } from './errors.ts'
 import type { Doctor } from './doctor/doctor.ts'
+import { PartylineError } from './errors.ts'
 import type { HubService } from './hub/hub-service.ts'
 import type { Identity } from './identity/key.ts'
 import { fingerprintWords, verificationWords } from './identity/words.ts'
@@ -238,7 +238,7 @@ function fileHandlers({ people, files }: HandlerParts): Group<'files'> {
 function chatHandlers({ people, chat }: HandlerParts): Group<'chat'> {
   return {
     'chat.send': ({ peer, text }) => chat.send(people.anyone(peer), text),
-    'chat.history': ({ peer, limit }) => chat.history(peer === undefined ? undefined : people.anyone(peer), limit),
+    'chat.history': ({ peer, limit }) => chat.lines(peer === undefined ? undefined : people.anyone(peer), limit),
   }
 }
 

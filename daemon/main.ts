@@ -15,6 +15,8 @@ import type { DiscoveryMethod } from './discovery/discovery.ts'
 import { HintDiscovery } from './discovery/hints.ts'
 import { Discovery } from './discovery/manager.ts'
 import { MdnsDiscovery } from './discovery/mdns/mdns.ts'
+import { Mdns } from './discovery/mdns/mdns-network.ts'
+import { Doctor } from './doctor/doctor.ts'
 import { createHandlers, sessionView } from './handlers.ts'
 import { makeCertificate } from './identity/certificate.ts'
 import { acquireHomeLock } from './identity/home-lock.ts'
@@ -27,14 +29,18 @@ import { createLogger, type LogEntry, type Logger } from './logger.ts'
 import type { Network } from './network/network.ts'
 import { SystemNetwork } from './network/system-network.ts'
 import { PeerBook } from './peers/peer-book.ts'
+import { People } from './peers/people.ts'
 import { type Places, preparePlaces, resolvePlaces } from './places.ts'
 import { Refusals } from './refusals.ts'
 import { ChatService } from './services/chat.ts'
+import { ChatHistory } from './services/chat-history.ts'
 import { FileService } from './services/files.ts'
 import { MessageService } from './services/messages.ts'
+import { PresenceService } from './services/presence.ts'
 import { StreamService } from './services/streams.ts'
 import { SessionManager } from './session/session-manager.ts'
 import { VERSION } from './version.ts'
+import { Xmpp } from './xmpp/xmpp.ts'
 
 /** Links in all, streams included. */
 const MAX_LINKS = 8192
@@ -108,6 +114,8 @@ class Daemon implements RunningDaemon {
   readonly #streams: StreamService
   readonly #files: FileService
   readonly #chat: ChatService
+  readonly #history: ChatHistory
+  readonly #xmpp: Xmpp
   readonly #discovery: Discovery
   readonly #ipc: IpcServer
   readonly #resolveStopped: () => void
@@ -124,7 +132,13 @@ class Daemon implements RunningDaemon {
       logger: logger.part('peers'),
       file: places.peers,
     })
-    return new Daemon(options, places, settings, logger, identity, tlsOptions(certificate), book)
+    const history = await ChatHistory.open({
+      file: places.chat,
+      logger: logger.part('chat'),
+      keep: () => settings.get('chat.keep'),
+      store: () => settings.get('chat.store'),
+    })
+    return new Daemon(options, places, settings, logger, identity, tlsOptions(certificate), book, history)
   }
 
   private constructor(
@@ -135,6 +149,7 @@ class Daemon implements RunningDaemon {
     identity: Identity,
     tls: ReturnType<typeof tlsOptions>,
     book: PeerBook,
+    history: ChatHistory,
   ) {
     this.#options = options
     this.places = places
@@ -186,6 +201,7 @@ class Daemon implements RunningDaemon {
       refusals,
       logger: logger.part('link'),
       onLink: (link, greeted) => void this.#connector.accept(link, greeted),
+      onXmpp: (socket) => this.#xmpp.onStream(socket),
     })
 
     // Sessions, and the services that travel in them.
@@ -234,16 +250,69 @@ class Daemon implements RunningDaemon {
       streams: this.#streams,
       isBlocked,
     })
+
+    const beacon = new BeaconDiscovery({
+      identity,
+      clock,
+      logger: logger.part('beacon'),
+      refusals,
+      broadcast: settings.get('discovery.beacon'),
+    })
+    const mdns = new Mdns({ clock, logger: logger.part('mdns'), refusals })
+    this.#xmpp = new Xmpp({
+      identity,
+      clock,
+      logger,
+      refusals,
+      settings,
+      network: this.#network,
+      book,
+      mdns,
+      prober: beacon,
+      hears: (peer, at) => beacon.hears(peer, at),
+      dial: (target) => this.#connector.probe(target),
+      publish,
+      name: () => this.name,
+      hubCertificate: places.hubCertificate,
+      onChat: (from, text, via) => this.#chat.arrived(from, text, via),
+      onComposing: (from, composing) => this.#chat.composing(from, composing),
+    })
+    this.#history = history
     this.#chat = new ChatService({
       clock,
       refusals,
       publish,
       messages: this.#messages,
+      signals: this.#xmpp.signals,
+      contacts: this.#xmpp.chat,
       isBlocked,
-      keep: () => settings.get('chat.keep'),
+      hasWay: (peer) => this.#sessions.get(peer) !== undefined || book.addresses(peer).length > 0,
+      history,
     })
-
-    this.#discovery = this.#buildDiscovery(identity)
+    const presence = new PresenceService({ publish, apply: (next) => this.#xmpp.setPresence(next) })
+    this.#discovery = this.#buildDiscovery(beacon, mdns)
+    const people = new People(book, this.#xmpp.contacts)
+    const doctor = new Doctor({
+      clock,
+      platform: process.platform,
+      uptime: () => clock.now() - this.#began,
+      port: () => ({ asked: options.port ?? settings.get('port'), actual: this.port }),
+      interfaces: () => this.#network.interfaces(),
+      chosenInterfaces: () => ({
+        include: options.interfaces ?? settings.get('network.interfaces'),
+        exclude: settings.get('network.exclude'),
+      }),
+      discovery: () => this.#discovery.states(),
+      people: () => people.list(),
+      person: (id) => people.view(id),
+      addresses: (peer) => book.addresses(peer),
+      lastSeen: (peer) => book.lastSeen(peer),
+      sessions: () => this.#sessions.list().map((session) => sessionView(session.facts, book)),
+      hub: () => this.#xmpp.hub.status(),
+      refused: () => refusals.snapshot(),
+      probe: (target, on) => beacon.probe(target, on),
+      dial: (target) => this.#connector.probe(target),
+    })
     book.onChange((peer, change) => {
       if (change === 'gone') return publish('peers.gone', { id: peer, name: book.get(peer).name })
       publish('peers.changed', { peer: book.get(peer) })
@@ -265,6 +334,10 @@ class Daemon implements RunningDaemon {
         streams: this.#streams,
         files: this.#files,
         chat: this.#chat,
+        presence,
+        hub: this.#xmpp.hub,
+        doctor,
+        people,
         settings,
         name: () => this.name,
         status: () => this.#status(),
@@ -272,7 +345,7 @@ class Daemon implements RunningDaemon {
       }),
       version: VERSION,
       id: identity.peer,
-      features: ['messages', 'streams', 'files', 'chat'],
+      features: ['messages', 'streams', 'files', 'chat', 'presence', 'hub'],
       clock,
       logger: logger.part('ipc'),
       refusals,
@@ -307,6 +380,7 @@ class Daemon implements RunningDaemon {
           gone: (peer, method, interfaceName, address) => this.#book.gone(peer, method, interfaceName, address),
         },
       )
+      await this.#xmpp.start()
     } catch (error) {
       await this.stop()
       throw error
@@ -321,37 +395,31 @@ class Daemon implements RunningDaemon {
 
   async #stop(): Promise<void> {
     // Goodbyes first, while there is still something to say them with.
-    await Promise.all([this.#discovery.stop(), this.#sessions.stop()])
+    await Promise.all([this.#discovery.stop(), this.#sessions.stop(), this.#xmpp.stop()])
     this.#files.close()
     this.#connector.stop()
     await Promise.all([this.#ipc.stop(), this.#listener.stop(), this.#network.stop()])
-    await this.#book.close()
+    await Promise.all([this.#book.close(), this.#history.close()])
     this.#resolveStopped()
   }
 
-  #buildDiscovery(identity: Identity): Discovery {
+  #buildDiscovery(beacon: BeaconDiscovery, mdns: Mdns): Discovery {
     const clock = this.#clock
     const settings = this.#settings
     const refusals = this.#refusals
     const part = (name: string): Logger => this.#logger.part(name)
-    const beacon = new BeaconDiscovery({
-      identity,
-      clock,
-      logger: part('beacon'),
-      refusals,
-      broadcast: settings.get('discovery.beacon'),
-    })
     const methods: DiscoveryMethod[] = [beacon]
     if (settings.get('discovery.mdns'))
       methods.push(
         new MdnsDiscovery({
           clock,
-          logger: part('mdns'),
           refusals,
+          mdns,
           prober: beacon,
           hears: (peer, at) => beacon.hears(peer, at),
         }),
       )
+    methods.push(...this.#xmpp.methods)
     methods.push(
       new HintDiscovery({
         clock,

@@ -98,7 +98,8 @@ const setting = z.object({
   about: z.string(),
 })
 
-const chatLine = z.object({
+/** A chat line, as the socket and the history on disk hold it. */
+export const chatLine = z.object({
   peer: anyId,
   direction: z.enum(['in', 'out']),
   text: z.string(),

@@ -45,6 +45,8 @@ export function dialHub(target: HostPort, signal: AbortSignal): Promise<HubDoor>
     if (signal.aborted) return abort()
     signal.addEventListener('abort', abort)
     socket.once('close', closed)
+    // Stanzas are small and wait for each other's answers.
+    socket.setNoDelay(true)
     socket.once('secureConnect', () => {
       try {
         const door = { socket, ...identityOf(socket) }

@@ -15,6 +15,7 @@ import {
   type Route,
   type Sighting,
   type Trust,
+  type UnixMilliseconds,
 } from '../types.ts'
 import { readBook, writeBook } from './book-file.ts'
 import { resolvePeer } from './peer-names.ts'
@@ -221,6 +222,11 @@ export class PeerBook {
 
   isBlocked(peer: PeerId): boolean {
     return this.#records.get(peer)?.trust === 'blocked'
+  }
+
+  /** When a peer was last seen, by the wall clock; undefined for one that never was. */
+  lastSeen(peer: PeerId): UnixMilliseconds | undefined {
+    return this.#records.get(peer)?.lastSeen || undefined
   }
 
   isPresent(peer: PeerId): boolean {

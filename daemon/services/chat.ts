@@ -2,10 +2,15 @@ import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import type { Publish } from '../../ipc/api.ts'
 import type { ChatLine } from '../../ipc/methods.ts'
-import type { Clock } from '../clock.ts'
+import type { Clock, Timer } from '../clock.ts'
+import { TokenBuckets } from '../discovery/beacon/token-bucket.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Refusals } from '../refusals.ts'
-import type { PeerId } from '../types.ts'
+import type { SignalExchange } from '../signaling/signaller.ts'
+import type { ContactId, Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
+import { isContactId } from '../xmpp/contacts.ts'
+import type { ChatHistory } from './chat-history.ts'
+import type { ContactChat } from './contact-chat.ts'
 import type { DaemonMessages } from './files.ts'
 
 /** The channel of chat lines; the daemon itself takes them, so that no app has to run for a line to arrive. */
@@ -18,6 +23,15 @@ export const MAX_CHAT_MESSAGE = 8 * MAX_CHAT_TEXT
 const DEFAULT_LIMIT = 100
 /** Ids of lines remembered, so that one sent again after a lost answer is shown once. */
 const MAX_IDS = 1000
+/** Topics of signals that carry a line, and the id of one that arrived. */
+const CHAT_TOPIC = 'chat'
+const ACK_TOPIC = 'chat-ack'
+/** When a line is sent as a signal, and when that is given up. */
+const SIGNAL_TIMES: readonly Milliseconds[] = [0, 1000, 3000]
+const SIGNAL_PATIENCE: Milliseconds = 6000
+const MAX_UNACKNOWLEDGED = 1000
+/** Lines taken from one sender that no session slows down. */
+const LINES = { rate: 10, burst: 30, addresses: 4096 }
 
 const chatMessage = z.object({
   text: z.string().min(1).max(MAX_CHAT_TEXT),
@@ -30,54 +44,138 @@ interface ChatServiceOptions {
   readonly refusals: Refusals
   readonly publish: Publish
   readonly messages: DaemonMessages
+  readonly signals: SignalExchange
+  readonly contacts: ContactChat
   readonly isBlocked: (peer: PeerId) => boolean
-  /** Lines kept in memory (setting `chat.keep`). */
-  readonly keep: () => number
+  /** True where there is a session with the peer, or an address to dial it at. */
+  readonly hasWay: (peer: PeerId) => boolean
+  readonly history: ChatHistory
 }
 
-/** Chat lines between hosts, through their encrypted sessions. */
+/**
+ * Chat lines: between hosts through their encrypted session, or sealed through a signaller where there is no way to a session; with plain XMPP
+ * clients in the clear.
+ */
 export class ChatService {
   readonly #options: ChatServiceOptions
-  #lines: ChatLine[] = []
   readonly #ids = new Set<string>()
+  readonly #rates = new TokenBuckets(LINES)
+  /** Lines sent as signals that nobody has acknowledged, by id. */
+  readonly #unacknowledged = new Map<string, { readonly peer: PeerId; readonly arrived: () => void }>()
 
   constructor(options: ChatServiceOptions) {
     this.#options = options
-    options.messages.handle(CHAT_CHANNEL, (peer, data) => this.#received(peer, data))
+    options.messages.handle(CHAT_CHANNEL, (peer, data) => this.#received(peer, data, 'session'))
+    options.signals.handle(CHAT_TOPIC, (peer, content) => this.#signalled(peer, content))
+    options.signals.handle(ACK_TOPIC, (peer, content) => {
+      const entry = this.#unacknowledged.get(Buffer.from(content).toString('latin1'))
+      if (entry?.peer === peer) entry.arrived()
+    })
   }
 
-  /** Sends a line; resolves when the peer's daemon has it. Throws `usage.too-large`, `policy.blocked` and what reaching it throws. */
-  async send(peer: PeerId, text: string): Promise<ChatLine> {
-    const { clock, messages, isBlocked } = this.#options
+  /**
+   * Sends a line; resolves when the other daemon has it, or, for a plain XMPP client, when it has been handed over. Throws
+   * `usage.invalid-argument`, `usage.too-large`, `policy.blocked` and what reaching it throws.
+   */
+  async send(to: PeerId | ContactId, text: string): Promise<ChatLine> {
+    const { clock, contacts, isBlocked } = this.#options
     const clean = cleanLine(text)
     if (clean === '') throw new PartylineError('usage.invalid-argument', 'the line is empty')
     if (Buffer.byteLength(clean) > MAX_CHAT_TEXT)
       throw new PartylineError('usage.too-large', `a chat line takes at most ${MAX_CHAT_TEXT} bytes`)
-    if (isBlocked(peer)) throw new PartylineError('policy.blocked')
-    const at = clock.wall()
-    const content = { text: clean, id: randomBytes(10).toString('hex'), at }
-    await messages.send(peer, CHAT_CHANNEL, Buffer.from(JSON.stringify(content)))
-    return this.#keep({ peer, direction: 'out', text: clean, at, encrypted: true })
+    const line = { peer: to, direction: 'out', text: clean, at: clock.wall() } as const
+    if (isContactId(to)) {
+      const via = await contacts.send(to, clean)
+      return this.#keep({ ...line, encrypted: false, via })
+    }
+    if (isBlocked(to)) throw new PartylineError('policy.blocked')
+    const via = await this.#sendToHost(to, clean, line.at)
+    return this.#keep({ ...line, encrypted: true, via })
   }
 
   /** The last lines, oldest first, of one peer or of all. */
-  history(peer?: PeerId, limit: number = DEFAULT_LIMIT): ChatLine[] {
-    const lines = peer === undefined ? this.#lines : this.#lines.filter((line) => line.peer === peer)
-    return lines.slice(-limit)
+  lines(peer?: PeerId | ContactId, limit: number = DEFAULT_LIMIT): ChatLine[] {
+    return this.#options.history.lines(peer, limit)
   }
 
-  #received(peer: PeerId, data: Uint8Array): void {
-    const { clock, refusals, isBlocked } = this.#options
+  /** A line came from somebody with a plain XMPP client, in the clear. */
+  arrived(from: ContactId, text: string, via: 'lan' | 'hub'): void {
+    const { clock, refusals } = this.#options
+    const clean = cleanLine(text)
+    if (clean === '') return
+    if (Buffer.byteLength(clean) > MAX_CHAT_TEXT) return refusals.count('peer.oversized')
+    if (!this.#rates.take(from, clock.now())) return refusals.count('peer.rate-limited')
+    this.#keep({ peer: from, direction: 'in', text: clean, at: clock.wall(), encrypted: false, via })
+  }
+
+  /** Somebody is writing, or stopped to. */
+  composing(peer: PeerId | ContactId, composing: boolean): void {
+    this.#options.publish('chat.state', { peer, composing })
+  }
+
+  async #sendToHost(peer: PeerId, text: string, at: UnixMilliseconds): Promise<'session' | 'signal'> {
+    const { messages, signals, hasWay } = this.#options
+    const id = randomBytes(10).toString('hex')
+    const content = Buffer.from(JSON.stringify({ text, id, at }))
     try {
-      if (isBlocked(peer)) throw new PartylineError('policy.blocked')
-      const { text, id } = decodeChat(data)
-      if (this.#isRepeated(`${peer} ${id}`)) return
-      // The moment of arrival: hosts without a time server disagree about the time.
-      this.#keep({ peer, direction: 'in', text, at: clock.wall(), encrypted: true })
+      if (!hasWay(peer) && signals.reaches(peer).length > 0) throw new PartylineError('network.unreachable')
+      await messages.send(peer, CHAT_CHANNEL, content)
+      return 'session'
+    } catch (error) {
+      const { code } = toPartylineError(error)
+      if (!code.startsWith('network.') || signals.reaches(peer).length === 0) throw error
+      await this.#sendAsSignal(peer, id, content, error)
+      return 'signal'
+    }
+  }
+
+  /** Signals may be lost: a line is sent again until the other side says that it has it. */
+  #sendAsSignal(peer: PeerId, id: string, content: Uint8Array, reason: unknown): Promise<void> {
+    const { clock, signals } = this.#options
+    if (this.#unacknowledged.size >= MAX_UNACKNOWLEDGED) throw new PartylineError('local.limit')
+    return new Promise((resolve, reject) => {
+      const timers: Timer[] = []
+      const settle = (end: () => void): void => {
+        for (const timer of timers) timer.cancel()
+        this.#unacknowledged.delete(id)
+        end()
+      }
+      this.#unacknowledged.set(id, { peer, arrived: () => settle(resolve) })
+      for (const delay of SIGNAL_TIMES) timers.push(clock.after(delay, () => signals.send(peer, CHAT_TOPIC, content)))
+      timers.push(clock.after(SIGNAL_PATIENCE, () => settle(() => reject(reason))))
+    })
+  }
+
+  #signalled(peer: PeerId, content: Uint8Array): void {
+    const { clock, refusals, signals } = this.#options
+    try {
+      if (!this.#rates.take(peer, clock.now())) throw new PartylineError('peer.rate-limited')
+      const id = this.#take(peer, content, 'signal')
+      signals.send(peer, ACK_TOPIC, Buffer.from(id, 'latin1'))
+    } catch (error) {
+      refusals.count(toPartylineError(error).code)
+    }
+  }
+
+  #received(peer: PeerId, data: Uint8Array, via: 'session'): void {
+    const { refusals } = this.#options
+    try {
+      this.#take(peer, data, via)
     } catch (error) {
       refusals.count(toPartylineError(error).code)
       throw error
     }
+  }
+
+  /** Keeps a line of a host unless it came before; gives its id. */
+  #take(peer: PeerId, data: Uint8Array, via: 'session' | 'signal'): string {
+    const { clock, isBlocked } = this.#options
+    if (isBlocked(peer)) throw new PartylineError('policy.blocked')
+    const { text, id } = decodeChat(data)
+    // The moment of arrival: hosts without a time server disagree about the time.
+    if (!this.#isRepeated(`${peer} ${id}`))
+      this.#keep({ peer, direction: 'in', text, at: clock.wall(), encrypted: true, via })
+    return id
   }
 
   #isRepeated(id: string): boolean {
@@ -89,9 +187,7 @@ export class ChatService {
   }
 
   #keep(line: ChatLine): ChatLine {
-    this.#lines.push(line)
-    const excess = this.#lines.length - this.#options.keep()
-    if (excess > 0) this.#lines.splice(0, excess)
+    this.#options.history.add(line)
     this.#options.publish('chat.received', { line })
     return line
   }

@@ -82,12 +82,9 @@ export class MdnsDiscovery implements DiscoveryMethod, MdnsService {
     this.#sightings?.heard(sighting, service.fqdn, responder)
   }
 
-  lost(fqdn: string, { responder }: Omit<Heard, 'address'>): void {
+  lost(fqdn: string, { responder }: Pick<Heard, 'responder'>): void {
     this.#sightings?.lost(fqdn, responder)
   }
-
-  /** An instance has the peer id in it: whoever else uses it has the same key, or lies. */
-  clashed(): void {}
 
   interfaceGone(name: string): void {
     this.#sightings?.forget(name)

@@ -75,9 +75,11 @@ export interface MdnsService {
   /** An instance was told of; `service` is the package's, with whatever a stranger wrote into it. */
   found(service: Service, from: Heard): void
   /** An instance said goodbye. */
-  lost(fqdn: string, from: Omit<Heard, 'address'>): void
-  /** Somebody else uses the instance that this host advertises (RFC 6762 section 9). */
-  clashed(instance: string): void
+  lost(fqdn: string, from: Pick<Heard, 'interface' | 'responder'>): void
+  /** The instance and host name that nobody else may use; a service whose instance is unique by itself claims nothing. */
+  claim?(): { readonly instance: string; readonly host: string } | undefined
+  /** Somebody else, whose host name is `host`, uses the instance that is claimed (RFC 6762 section 9). */
+  clashed?(instance: string, host: string): void
   /** An interface has gone, and all that was heard there. */
   interfaceGone(name: string): void
 }
@@ -87,6 +89,8 @@ export interface Heard {
   readonly interface: string
   /** The source of the packet, without a zone. */
   readonly address: string
+  /** The addresses that the packet tells of the instance's host. */
+  readonly addresses: readonly string[]
   readonly responder: MdnsResponder
 }
 
@@ -301,7 +305,10 @@ export class MdnsResponder {
       const name = serviceName(served.service.type)
       for (const fqdn of instancesIn(records, name)) {
         const service = this.#known(served, fqdn)
-        if (service?.txt) served.service.found(service, { ...this.#here(), address: from.address })
+        const addresses = records.flatMap((record) =>
+          (record.type === 'A' || record.type === 'AAAA') && record.name === service?.host ? [String(record.data)] : [],
+        )
+        if (service?.txt) served.service.found(service, { ...this.#here(), address: from.address, addresses })
         else this.askFor(served.service, fqdn)
       }
       this.#trim(served.browser)
@@ -342,17 +349,15 @@ export class MdnsResponder {
   }
 
   /** Somebody else's SRV for our instance: its host is another's (RFC 6762 section 9). */
-  #lookForClash({ published, service }: Served, records: readonly DnsRecord[]): void {
-    const advertised = service.advertisement()
-    if (!advertised) return
-    const fqdn = published?.fqdn ?? `${advertised.instance}.${serviceName(service.type)}`
-    const others = records.some(
-      ({ type, name, data }) =>
-        type === 'SRV' &&
-        name.toLowerCase() === fqdn.toLowerCase() &&
-        (data as { target?: unknown } | undefined)?.target !== advertised.host,
-    )
-    if (others) service.clashed(advertised.instance)
+  #lookForClash({ service }: Served, records: readonly DnsRecord[]): void {
+    const claim = service.claim?.()
+    if (!claim) return
+    const fqdn = `${claim.instance}.${serviceName(service.type)}`.toLowerCase()
+    for (const { type, name, data } of records) {
+      const target = (data as { target?: unknown } | undefined)?.target
+      if (type !== 'SRV' || name.toLowerCase() !== fqdn || typeof target !== 'string' || target === claim.host) continue
+      return service.clashed?.(claim.instance, target)
+    }
   }
 
   /** The browser forgets nobody by itself: what is too many goes, oldest first. */
@@ -362,7 +367,7 @@ export class MdnsResponder {
     for (const { fqdn } of _services.splice(0, excess)) delete serviceMap[fqdn]
   }
 
-  #here(): Omit<Heard, 'address'> {
+  #here(): Pick<Heard, 'interface' | 'responder'> {
     return { interface: this.#options.interfaceName, responder: this }
   }
 
