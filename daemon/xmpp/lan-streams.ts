@@ -193,19 +193,29 @@ export class LanStreams implements Signaller {
     const abort = new AbortController()
     const tooLate = clock.after(DIAL_TIMEOUT, () => abort.abort())
     try {
-      const socket = await raceDials(
-        to.addresses.slice(0, MAX_ADDRESSES),
-        (target, signal) => this.#connect(target, signal),
-        (late) => late.destroy(),
-        { clock, signal: AbortSignal.any([abort.signal, this.#abort.signal]) },
-      )
-      if (this.#isClosed) {
-        socket.destroy()
-        throw new PartylineError('local.stopping')
+      let left = ipv4First(to.addresses).slice(0, MAX_ADDRESSES)
+      for (;;) {
+        const socket = await raceDials(
+          left,
+          (target, signal) => this.#connect(target, signal),
+          (late) => late.destroy(),
+          { clock, signal: AbortSignal.any([abort.signal, this.#abort.signal]) },
+        )
+        const dialled = plainAddress(socket.remoteAddress ?? '')
+        if (this.#isClosed) {
+          socket.destroy()
+          throw new PartylineError('local.stopping')
+        }
+        const entry = this.#add(socket, undefined, to)
+        try {
+          await entry.connection.ready
+          return entry
+        } catch (error) {
+          // libpurple hangs up on addresses that it has not seen: another of ours may be one that it has.
+          left = left.filter(({ address }) => plainAddress(address) !== dialled)
+          if (toPartylineError(error).code !== 'network.lost' || left.length === 0) throw error
+        }
       }
-      const entry = this.#add(socket, undefined, to)
-      await entry.connection.ready
-      return entry
     } finally {
       tooLate.cancel()
     }
@@ -317,4 +327,9 @@ export class LanStreams implements Signaller {
     this.#options.refusals.count(code)
     this.#options.logger.debug('a stream was refused', { code, ...facts })
   }
+}
+
+/** IPv4 first: it is what plain XMPP clients are sure to know of us. */
+function ipv4First<T extends HostPort>(addresses: readonly T[]): T[] {
+  return [...addresses].sort((a, b) => Number(a.address.includes(':')) - Number(b.address.includes(':')))
 }
