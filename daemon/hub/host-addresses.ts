@@ -71,7 +71,8 @@ export function askableAddresses(
     interfaces.some((one) => one.addresses.some((own) => own.address === address))
   const reach = (address: string): boolean => {
     const scope = scopeOf(address)
-    if (scope === 'loopback' || isOwn(address)) return false
+    const needsZone = scope === 'link-local' && isIP(address) === 6
+    if (scope === 'loopback' || needsZone || isOwn(address)) return false
     return isNear(address) || scope === 'global' || (scope === 'private' && isRouted)
   }
   return addresses
@@ -81,5 +82,5 @@ export function askableAddresses(
 }
 
 function isAddress(value: unknown): value is string {
-  return typeof value === 'string' && value.length <= 45 && isIP(value) !== 0
+  return typeof value === 'string' && value.length <= 45 && isIP(value) !== 0 && !value.includes('%')
 }

@@ -126,7 +126,9 @@ function prune(features: Element): void {
 function refusalOf(error: unknown): PartylineError {
   if (error instanceof PartylineError) return error
   const { name, condition, text, message } = error as Error & { condition?: string; text?: string }
-  if (name !== 'SASLError') return new PartylineError('peer.malformed', `the hub cannot be logged in at: ${message}`)
+  // Conditions are names (RFC 6120 section 6.5); the package makes sentences of what it cannot do.
+  if (name !== 'SASLError' || !/^[a-z-]+$/.test(condition ?? ''))
+    return new PartylineError('peer.malformed', `the hub cannot be logged in at: ${oneLine(message)}`)
   const reason = oneLine(text || condition || message)
   if (condition === 'temporary-auth-failure')
     return new PartylineError('peer.busy', `the hub takes nobody now: ${reason}`)

@@ -138,6 +138,7 @@ export class Hubs implements DiscoveryMethod, Signaller {
     // Before the hubs: whoever leaves with them is not asked for again.
     running?.exchange.stop()
     const left = Promise.all(hubs.map((hub) => hub.stop()))
+    for (const hub of hubs) this.#chat.forget(hub)
     running?.sightings.clear()
     running?.repeat.cancel()
     this.#changed?.cancel()

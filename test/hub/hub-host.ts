@@ -17,6 +17,7 @@ export function newIdentity(): Identity {
 }
 
 interface HubHostOptions {
+  readonly identity?: Identity
   readonly name?: string
   readonly limits?: Partial<HubLimits>
 }
@@ -25,14 +26,16 @@ interface HubHostOptions {
 export class HubHost implements AsyncDisposable {
   readonly clock = new VirtualClock()
   readonly refusals = new Refusals()
+  readonly identity: Identity
   readonly hub: HubServer
   /** How often the hub said that something changed. */
   changes = 0
   readonly #clients: { destroy(): void }[] = []
 
-  private constructor({ name = 'lanparty', limits = {} }: HubHostOptions) {
+  private constructor({ name = 'lanparty', limits = {}, identity = newIdentity() }: HubHostOptions) {
+    this.identity = identity
     this.hub = newHub({
-      identity: newIdentity(),
+      identity,
       clock: this.clock,
       refusals: this.refusals,
       limits: { clients: 500, perAddress: 500, ...limits },
