@@ -4,7 +4,7 @@ import { type ErrorCode, PartylineError, toPartylineError } from '../errors.ts'
 import type { Identity } from '../identity/key.ts'
 import type { Milliseconds, PeerId } from '../types.ts'
 import { NS } from './namespaces.ts'
-import { bodyOf, chatStateOf, discoInfoAnswer, errorAnswer, isChatText, resultAnswer, xml } from './stanzas.ts'
+import { asHtml, bodyOf, chatStateOf, discoInfoAnswer, errorAnswer, isChatText, resultAnswer, xml } from './stanzas.ts'
 import { isStreamProof, type StreamFacts, type StreamRole, streamProof } from './stream-proof.ts'
 import { NO_FEATURES, STREAM_END, type StreamCondition, streamError, streamHeader } from './stream-xml.ts'
 import { XmlError } from './xml-error.ts'
@@ -154,6 +154,7 @@ export class LanStream {
   sendChat(text: string, id: string, now: Milliseconds): void {
     const children = [
       xml('body', {}, text),
+      asHtml(text),
       xml('active', { xmlns: NS.chatStates }),
       xml('request', { xmlns: NS.receipts }),
     ]

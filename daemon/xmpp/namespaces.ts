@@ -7,6 +7,7 @@ export const NS = {
   roster: 'jabber:iq:roster',
   discoInfo: 'http://jabber.org/protocol/disco#info',
   discoItems: 'http://jabber.org/protocol/disco#items',
+  xhtml: 'http://www.w3.org/1999/xhtml',
   caps: 'http://jabber.org/protocol/caps',
   chatStates: 'http://jabber.org/protocol/chatstates',
   receipts: 'urn:xmpp:receipts',

@@ -91,6 +91,14 @@ export function bodyOf(message: Element): string | undefined {
   return text === null ? undefined : cleanText(text)
 }
 
+/**
+ * The text once more as the HTML that iChat and libpurple send on the LAN, which is not XEP-0071: from a body alone libpurple takes
+ * its text for HTML, and shows nothing of what is between angle brackets.
+ */
+export function asHtml(text: string): Element {
+  return xml('html', { xmlns: NS.xhtml }, xml('body', {}, xml('font', {}, text)))
+}
+
 /** True for text that a message may carry. */
 export function isChatText(text: string): boolean {
   return Buffer.byteLength(text) <= MAX_TEXT

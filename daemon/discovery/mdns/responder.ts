@@ -468,7 +468,11 @@ export class MdnsResponder {
 
   /** Records of which there is one are to replace what others have cached (RFC 6762 section 10.2). */
   #mend(records: readonly DnsRecord[]): DnsRecord[] {
-    const own = new Set(this.#options.addresses.map(({ address }) => address))
+    const { addresses } = this.#options
+    // Resolvers give one address to programs, and Finch refuses whoever calls from another: not the link-local one where we call from a better.
+    const better = addresses.some(({ family, scope }) => family === 6 && scope !== 'link-local')
+    const told = addresses.filter(({ family, scope }) => family === 4 || scope !== 'link-local' || !better)
+    const own = new Set(told.map(({ address }) => address))
     return records
       .filter(({ type, data }) => (type !== 'A' && type !== 'AAAA') || own.has(plainAddress(String(data))))
       .map((record) => ({ ...record, flush: record.type !== 'PTR', ttl: record.ttl === 0 ? 0 : RECORD_TTL }))
