@@ -25,13 +25,11 @@ export interface Buddy {
 export class Finch {
   /** Its instance of XEP-0174. */
   readonly name: string
-  readonly nick: string
   readonly #bridge: Scripted
   readonly #terminal: Terminal
 
-  private constructor(nick: string, host: string, bridge: Scripted, terminal: Terminal) {
-    this.nick = nick
-    this.name = `${nick}@${host}`
+  private constructor(name: string, bridge: Scripted, terminal: Terminal) {
+    this.name = name
     this.#bridge = bridge
     this.#terminal = terminal
   }
@@ -41,7 +39,7 @@ export class Finch {
     await lab.svc(host, 'avahi')
     await lab.svc(host, 'finch', nick)
     const bridge = new Scripted(lab.spawn(host, [BRIDGE, `unix:path=${join(lab.folder, host, 'finch/bus')}`]))
-    const finch = new Finch(nick, host, bridge, Terminal.of(lab, host))
+    const finch = new Finch(`${nick}@${host}`, bridge, Terminal.of(lab, host))
     await eventually(
       'Finch is online',
       async () => (await bridge.call('online')) === true,

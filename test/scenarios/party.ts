@@ -1,6 +1,9 @@
 import { type Client, connect } from '../../ipc/index.ts'
-import type { PeerView } from '../../ipc/methods.ts'
+import type { ChatLine, HubStatus, PeerView, Topic } from '../../ipc/methods.ts'
 import { type Lab, type LabDaemon, startDaemon } from '../lab/lab.ts'
+
+/** How long something may take before the test fails. Not a measure: hosts that do not say goodbye are missed after some 25 s. */
+const PATIENCE = 45_000
 
 /** A daemon in a lab host, with an app connected to its control socket. */
 export class Guest {
@@ -42,16 +45,8 @@ export class Guest {
   }
 
   /** Resolves when the list satisfies `condition`; asks again on every change of a peer. */
-  async until(condition: (peers: readonly PeerView[]) => boolean): Promise<readonly PeerView[]> {
-    const events = await this.client.events(['peers'])
-    try {
-      for (let peers = await this.client.call('peers.list', {}); ; peers = await this.client.call('peers.list', {})) {
-        if (condition(peers)) return peers
-        await events.next()
-      }
-    } finally {
-      await events.return?.()
-    }
+  until(condition: (peers: readonly PeerView[]) => boolean): Promise<readonly PeerView[]> {
+    return this.#settled('peers', () => this.client.call('peers.list', {}), condition)
   }
 
   /** Resolves when every one of these is in the list. */
@@ -64,11 +59,77 @@ export class Guest {
     await this.until((peers) => !peers.some((peer) => ids.includes(peer.id) && peer.state !== 'away'))
   }
 
+  /** The plain XMPP clients in this guest's list. */
+  async contacts(): Promise<readonly PeerView[]> {
+    return (await this.client.call('peers.list', {})).filter((peer) => peer.kind === 'chat')
+  }
+
+  /** Resolves to what the list says of a plain XMPP client, by its name or address, once that is as wanted. */
+  async untilContact(who: string, condition: (contact: PeerView) => boolean = () => true): Promise<PeerView> {
+    const wanted = (peer: PeerView) => isContact(peer, who) && condition(peer)
+    const found = (await this.until((peers) => peers.some(wanted))).find(wanted)
+    if (!found) throw new Error('unreachable: the list had it')
+    return found
+  }
+
+  /** Resolves when the list has no such plain XMPP client any more. */
+  async untilNoContact(who: string): Promise<void> {
+    await this.until((peers) => !peers.some((peer) => isContact(peer, who)))
+  }
+
+  /** Resolves to the chat line of this text, come or still to come. */
+  async hears(text: string): Promise<ChatLine> {
+    const isIt = (line: ChatLine) => line.direction === 'in' && line.text === text
+    const history = () => this.client.call('chat.history', {})
+    const heard = (await this.#settled('chat', history, (lines) => lines.some(isIt))).find(isIt)
+    if (!heard) throw new Error('unreachable: the history had it')
+    return heard
+  }
+
+  /** Resolves when what it knows of hubs is as wanted. */
+  untilHub(condition: (status: HubStatus) => boolean): Promise<HubStatus> {
+    return this.#settled('hub', () => this.client.call('hub.status', {}), condition)
+  }
+
+  /** Resolves when somebody has joined a hub. */
+  untilJoined(): Promise<HubStatus> {
+    return this.untilHub(({ hubs }) => hubs.some((hub) => hub.state === 'joined'))
+  }
+
+  /** What `look` gives once it is as wanted; looks again on every event of the topic. A failure shows what there was instead. */
+  async #settled<T>(topic: Topic, look: () => Promise<T>, wanted: (found: T) => boolean): Promise<T> {
+    const events = await this.client.events([topic])
+    const patience = setTimeout(() => void events.return?.(), PATIENCE)
+    try {
+      for (;;) {
+        const found = await look()
+        if (wanted(found)) return found
+        if ((await events.next()).done)
+          throw new Error(
+            `${this.host}, after ${PATIENCE / 1000} s: ${JSON.stringify(await look(), undefined, 1)}\n${this.daemon.log()}`,
+          )
+      }
+    } finally {
+      clearTimeout(patience)
+      await events.return?.()
+    }
+  }
+
+  /** Runs a command of this guest with --json and gives what it printed last. Throws when it fails. */
+  async json(args: readonly string[], input?: string): Promise<unknown> {
+    const { code, stdout, stderr } = await this.daemon.cli([...args, '--json'], input === undefined ? {} : { input })
+    if (code !== 0) throw new Error(`partyline ${args.join(' ')}: ${stderr}`)
+    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
+  }
+
   async leave(): Promise<void> {
     await this.client.close()
     await this.daemon.stop()
   }
 }
+
+const isContact = (peer: PeerView, who: string): boolean =>
+  peer.kind === 'chat' && (peer.name === who || peer.id === `xmpp:${who}`)
 
 /** Everyone sees everyone. */
 export async function allSeeAll(guests: readonly Guest[]): Promise<void> {
