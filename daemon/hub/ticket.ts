@@ -6,7 +6,7 @@ import { formatHostPort } from '../network/network.ts'
 import type { HostPort, PeerId } from '../types.ts'
 
 /** The port of a hub whose address names none: XMPP clients' for TLS from the first byte (XEP-0368). */
-export const HUB_PORT = 5223
+const HUB_PORT = 5223
 /** Most addresses of one ticket: with more it would fit no QR code that a phone reads from a distance. */
 export const MAX_TICKET_ADDRESSES = 12
 /** Longest text that is looked at, in characters. */

@@ -16,7 +16,7 @@ import { VirtualClock } from '../virtual-clock.ts'
 import { newIdentity } from './hub-host.ts'
 
 /** mDNS that hears what a test says, and keeps what is advertised. */
-export class FakeMdns implements HubMdns {
+class FakeMdns implements HubMdns {
   readonly #services = new Set<MdnsService>()
 
   attach(service: MdnsService): void {
