@@ -35,6 +35,14 @@ export interface Given {
   readonly options: Readonly<Record<string, string | boolean | readonly string[] | undefined>>
 }
 
+/** Commands of two words with the same first one: `config`, `hub`. */
+export interface CommandGroup {
+  readonly name: string
+  /** One sentence. */
+  readonly about: string
+  readonly example: string
+}
+
 /** A command, declared once: parsing, help, completion and the reference come from here. */
 export interface Command {
   /** `peers`, `config set`. */

@@ -1,9 +1,12 @@
-import type { Command } from './command.ts'
+import type { Command, CommandGroup } from './command.ts'
 import { chatCommand } from './commands/chat.ts'
 import { daemonCommand } from './commands/daemon.ts'
+import { doctorCommand } from './commands/doctor.ts'
 import { receiveCommand, sendCommand } from './commands/files.ts'
+import { hubCommands } from './commands/hub.ts'
 import { messageCommand, messagesCommand } from './commands/messages.ts'
 import { bookCommands, peersCommand } from './commands/peers.ts'
+import { presenceCommand } from './commands/presence.ts'
 import { connectCommand, disconnectCommand, pingCommand } from './commands/sessions.ts'
 import { configCommands } from './commands/settings.ts'
 import { startCommand } from './commands/start.ts'
@@ -21,16 +24,29 @@ export const commands: readonly Command[] = [
   connectCommand,
   disconnectCommand,
   pingCommand,
+  doctorCommand,
   chatCommand,
+  presenceCommand,
   sendCommand,
   receiveCommand,
   listenCommand,
   openCommand,
   messageCommand,
   messagesCommand,
+  ...hubCommands,
   ...bookCommands,
   ...configCommands,
   rpcCommand,
   versionCommand,
   completionCommand,
+]
+
+/** The first words of commands of two. */
+export const groups: readonly CommandGroup[] = [
+  {
+    name: 'hub',
+    about: "The LAN's XMPP server: runs one here, joins others'.",
+    example: 'partyline hub start --name lanparty',
+  },
+  { name: 'config', about: 'Shows and changes settings.', example: 'partyline config set name den-pc' },
 ]

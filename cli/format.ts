@@ -1,5 +1,7 @@
 import { stripVTControlCharacters, styleText } from 'node:util'
-import type { PeerView } from '../ipc/methods.ts'
+import type { Presence } from '../daemon/types.ts'
+import { isContactId } from '../daemon/xmpp/contacts.ts'
+import type { ChatLine, PeerView } from '../ipc/methods.ts'
 
 /** Colours, or nothing where they are not wanted. */
 export type Paint = (style: Parameters<typeof styleText>[0], text: string) => string
@@ -72,9 +74,46 @@ export function printable(text: string): string {
   return text.replace(/[\n\r\t\u2028\u2029]+/g, ' ').replace(/\p{C}/gu, '�')
 }
 
+/** Longest XMPP address shown, in characters. */
+const MAX_ADDRESS = 40
+/** Longest presence text in a table, in characters. */
+const MAX_PRESENCE = 32
+
+/** What tells somebody apart where there is little room: the beginning of a peer id, or `xmpp:` and the address of a plain XMPP client. */
+export function shortId(id: string): string {
+  return isContactId(id) ? cut(printable(id), MAX_ADDRESS) : printable(id.slice(0, 12))
+}
+
 /** The petname, else the name, else the beginning of the id. */
 export function peerName(peer: { id: string; name: string; petname: string }): string {
-  return printable(peer.petname || peer.name || peer.id.slice(0, 12))
+  return printable(peer.petname || peer.name) || shortId(peer.id)
+}
+
+/** `away`, `busy: at lunch`; empty for somebody who is available and says nothing. */
+export function presenceText({ show, text }: Presence): string {
+  const said = cut(printable(text), MAX_PRESENCE)
+  if (said !== '') return `${show}: ${said}`
+  return show === 'available' ? '' : show
+}
+
+/** Who can read the chat with somebody: `encrypted`, or in capitals that it is not. */
+export function chatSecrecy({ kind, sightings }: Pick<PeerView, 'kind' | 'sightings'>): string {
+  if (kind === 'host') return 'encrypted'
+  const [sighting] = sightings
+  if (!sighting) return 'NOT encrypted'
+  return sighting.method === 'hub'
+    ? 'NOT encrypted end to end: the hub can read it'
+    : 'NOT encrypted: everyone on this LAN can read it'
+}
+
+/** Stands beside every chat line that others than the two can read. */
+export function secrecyMark({ encrypted }: Pick<ChatLine, 'encrypted'>): string {
+  return encrypted ? '' : ' (not encrypted)'
+}
+
+function cut(text: string, length: number): string {
+  const characters = [...text]
+  return characters.length > length ? `${characters.slice(0, length - 1).join('')}…` : text
 }
 
 /** Where a peer is seen, as people would say it: `192.168.1.5 on eth0`; empty where it is not. */

@@ -3,7 +3,7 @@ import { EXIT, PartylineError, toPartylineError } from '../daemon/errors.ts'
 import { VERSION } from '../daemon/version.ts'
 import { connect } from '../ipc/client.ts'
 import type { Command, Context } from './command.ts'
-import { commands } from './commands.ts'
+import { commands, groups } from './commands.ts'
 import { createPaint, printable } from './format.ts'
 
 interface GlobalOptions {
@@ -52,10 +52,15 @@ function buildParser(process: NodeJS.Process, signal: AbortSignal): Parser {
   const program = addGlobals(new Parser('partyline'))
     .description('Finds the hosts on your network and connects your programs to theirs. No internet, no account.')
     .version(VERSION, '--version', 'print the version')
-  const config = program.command('config').description('Shows and changes settings.')
-  config.addHelpText('after', '\nExample:\n  partyline config set name den-pc')
+  const parents = new Map(
+    groups.map(({ name, about, example }) => [
+      name,
+      program.command(name).description(about).addHelpText('after', `\nExample:\n  ${example}`),
+    ]),
+  )
   for (const command of commands) {
-    const parser = define(command.name.startsWith('config ') ? config : program, command)
+    const [first = ''] = command.name.split(' ')
+    const parser = define(parents.get(first) ?? program, command)
     parser.action(async () => {
       const options = parser.optsWithGlobals<GlobalOptions & Record<string, string | boolean>>()
       // The default of an outer `--no-color` must not win over an inner one that was given.
@@ -65,7 +70,7 @@ function buildParser(process: NodeJS.Process, signal: AbortSignal): Parser {
     })
   }
   // Errors are told in one way, by `report`.
-  for (const parser of [program, ...program.commands, ...config.commands])
+  for (const parser of [program, ...program.commands, ...program.commands.flatMap((group) => group.commands)])
     parser.exitOverride().configureOutput({ outputError: () => {} })
   return program
 }

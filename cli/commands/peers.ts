@@ -1,26 +1,43 @@
 import { PartylineError } from '../../daemon/errors.ts'
 import type { PeerView } from '../../ipc/methods.ts'
 import { arg, type Command, type Context } from '../command.ts'
-import { duration, type Paint, peerName, printable, table, whereSeen } from '../format.ts'
+import { duration, type Paint, peerName, presenceText, printable, shortId, table, whereSeen } from '../format.ts'
 
 /** The lines of the peer table, its heading first. */
 function peerRows(peers: readonly PeerView[], paint: Paint): string[][] {
   const colours = { connected: 'green', seen: 'cyan', away: 'dim' } as const
-  const rows = [...peers]
-    .sort((a, b) => peerName(a).localeCompare(peerName(b)))
-    .map((peer) => {
-      const methods = [...new Set(peer.sightings.map(({ method }) => method))].join(' ')
-      return [
-        peerName(peer),
-        peer.id.slice(0, 12),
-        paint(colours[peer.state], peer.state),
-        peer.trust === 'unknown' ? '' : paint(peer.trust === 'blocked' ? 'red' : 'green', peer.trust),
-        peer.route ? `${peer.route}${peer.rtt === null ? '' : ` ${duration(peer.rtt)}`}` : '',
-        methods,
-        whereSeen(peer),
-      ]
-    })
-  return [['NAME', 'ID', 'STATE', 'TRUST', 'ROUTE', 'SEEN BY', 'AT'].map((title) => paint('dim', title)), ...rows]
+  const rows = peers.map((peer) => {
+    const methods = [...new Set(peer.sightings.map(({ method }) => method))].join(' ')
+    return [
+      peerName(peer),
+      shortId(peer.id),
+      peer.kind === 'host' ? 'host' : paint('yellow', 'chat only'),
+      paint(colours[peer.state], peer.state),
+      paint(PRESENCE_COLOURS[peer.presence.show], presenceText(peer.presence)),
+      peer.trust === 'unknown' ? '' : paint(peer.trust === 'blocked' ? 'red' : 'green', peer.trust),
+      peer.route ? `${peer.route}${peer.rtt === null ? '' : ` ${duration(peer.rtt)}`}` : '',
+      methods,
+      whereSeen(peer),
+    ]
+  })
+  const titles = ['NAME', 'ID', 'KIND', 'STATE', 'PRESENCE', 'TRUST', 'ROUTE', 'SEEN BY', 'AT']
+  return [titles.map((title) => paint('dim', title)), ...rows]
+}
+
+const PRESENCE_COLOURS = { available: 'green', away: 'yellow', busy: 'red' } as const
+
+/** What is said of peers beside the table, each thing once: `anna, ben: …`. */
+function notes(peers: readonly PeerView[]): string[] {
+  const noted = peers.filter(({ note }) => note !== '')
+  const byNote = Map.groupBy(noted, ({ note }) => note)
+  return [...byNote].map(([note, about]) => `${about.map(peerName).join(', ')}: ${printable(note)}`)
+}
+
+function showAll({ say, paint }: Context, list: readonly PeerView[]): void {
+  const peers = list.toSorted((a, b) => peerName(a).localeCompare(peerName(b)))
+  say(table(peerRows(peers, paint)).trimEnd())
+  const lines = notes(peers)
+  if (lines.length > 0) say(`\n${lines.map((line) => paint('dim', line)).join('\n')}`)
 }
 
 export const peersCommand: Command = {
@@ -32,14 +49,14 @@ export const peersCommand: Command = {
     { flags: '--names', about: 'only their names, one a line' },
   ],
   example: 'partyline peers --watch',
-  json: '[{id,name,petname,trust,state,sightings:[{method,interface,address,port,age}],route,rtt}]; with --watch one object a line',
+  json: '[{id,kind,name,petname,trust,state,proven,presence:{show,text},note,sightings:[{method,interface,address,port,age}],route,rtt}]; with --watch one object a line',
   async run(context, { options }) {
     await using client = await context.connect()
     if (!options.watch) {
       const peers = await client.call('peers.list', {})
       context.emit(peers)
       if (options.names) for (const peer of peers) context.say(peerName(peer))
-      else if (peers.length > 0) context.say(table(peerRows(peers, context.paint)).trimEnd())
+      else if (peers.length > 0) showAll(context, peers)
       else
         context.say(
           'Nobody is here yet. Start Partyline on another machine of this network; `partyline status` tells how the search fares.',
@@ -53,7 +70,7 @@ export const peersCommand: Command = {
       if (event.name === 'peers.changed') show(context, event.params.peer.state, event.params.peer)
       if (event.name !== 'peers.gone') continue
       context.emit({ id: event.params.id, name: event.params.name, state: 'gone' })
-      context.say(`${printable(event.params.name) || event.params.id.slice(0, 12)} is gone`)
+      context.say(`${peerName({ ...event.params, petname: '' })} is gone`)
     }
     if (!context.signal.aborted) throw new PartylineError('local.closed', 'the daemon has stopped')
   },
@@ -62,7 +79,8 @@ export const peersCommand: Command = {
 function show(context: Context, what: string, peer: PeerView): void {
   context.emit(peer)
   const where = whereSeen(peer)
-  context.say(`${peerName(peer)} ${what}${where ? ` (${where})` : ''}`)
+  const more = [peer.kind === 'host' ? '' : 'chat only', presenceText(peer.presence)].filter((part) => part !== '')
+  context.say(`${[`${peerName(peer)} ${what}`, ...more].join(', ')}${where ? ` (${where})` : ''}`)
 }
 
 /** A command that changes one peer in the book and shows it. */

@@ -1,16 +1,19 @@
+import type { HubStatus } from '../../ipc/methods.ts'
 import type { Command } from '../command.ts'
-import { duration, printable, size, table } from '../format.ts'
+import { duration, presenceText, printable, size, table } from '../format.ts'
 
 export const statusCommand: Command = {
   name: 'status',
   arguments: '',
-  about: 'Shows this host: its interfaces, how discovery fares on each, what was refused.',
+  about: 'Shows this host: its presence and hubs, its interfaces, how discovery fares on each, what was refused.',
   example: 'partyline status',
   json: '{version,id,name,port,uptime,interfaces:[{name,kind,addresses,multicast}],discovery:[{method,interface,state,detail}],internet:{…},…}',
   async run(context) {
     await using client = await context.connect()
     const status = await client.call('daemon.status', {})
     context.emit(status)
+    if (context.json) return
+    const [presence, hub] = await Promise.all([client.call('presence.get', {}), client.call('hub.status', {})])
     const { paint } = context
     context.say(`${paint('bold', printable(status.name))}  ${status.id}`)
     context.say(
@@ -18,6 +21,7 @@ export const statusCommand: Command = {
     )
     const { seen, connected, away } = status.peers
     context.say(`${seen + connected} peers here (${connected} connected), ${away} away; ${status.apps} apps`)
+    context.say(`${presenceText(presence) || presence.show}; ${hubs(hub)}`)
     context.say(`\n${paint('bold', 'Interfaces')}`)
     const interfaces = status.interfaces.map(({ name, kind, participating, addresses }) => [
       `  ${name}`,
@@ -40,6 +44,18 @@ export const statusCommand: Command = {
     context.say(`\n${paint('bold', 'Refused since start')}`)
     context.say(table(refused.map(([code, count]) => [`  ${code}`, String(count)])).trimEnd())
   },
+}
+
+/** `the hub lanparty, 3 logged in; joined den`, `no hub`. */
+function hubs({ running, name, people, hubs: known }: HubStatus): string {
+  const joined = known.flatMap((hub) => (hub.state === 'joined' ? [printable(hub.name || hub.domain)] : []))
+  const missing = known.length - joined.length
+  const parts = [
+    running ? `the hub ${printable(name)}, ${people.length} logged in` : '',
+    joined.length > 0 ? `joined ${joined.join(', ')}` : '',
+    missing > 0 ? `${missing} ${missing === 1 ? 'hub' : 'hubs'} not joined (\`partyline hub status\`)` : '',
+  ]
+  return parts.filter((part) => part !== '').join('; ') || 'no hub'
 }
 
 export const whoamiCommand: Command = {

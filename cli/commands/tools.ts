@@ -37,8 +37,8 @@ export const versionCommand: Command = {
       node: process.versions.node,
       openssl: process.versions.openssl,
       carriers: ['tcp'],
-      discovery: ['mdns', 'beacon', 'hint'],
-      signallers: [],
+      discovery: ['mdns', 'beacon', 'xmpp', 'hub', 'hint'],
+      signallers: ['lan-stream', 'hub'],
       mappers: [],
     }
     context.emit(facts)
@@ -46,7 +46,7 @@ export const versionCommand: Command = {
       `partyline ${facts.version}, ${facts.platform} ${facts.arch}, Node ${facts.node}, OpenSSL ${facts.openssl}`,
     )
     context.say(
-      `carriers: ${facts.carriers.join(', ')}; discovery: ${facts.discovery.join(', ')}; signallers: none; port mappers: none`,
+      `carriers: ${facts.carriers.join(', ')}; discovery: ${facts.discovery.join(', ')}; signallers: ${facts.signallers.join(', ')}; port mappers: none`,
     )
   },
 }
@@ -58,7 +58,7 @@ export const completionCommand: Command = {
   example: 'partyline completion bash > ~/.local/share/bash-completion/completions/partyline',
   json: '',
   async run(context, given) {
-    const { commands } = await import('../commands.ts')
-    context.stdout.write(completionScript(arg(given, 0), commands))
+    const { commands, groups } = await import('../commands.ts')
+    context.stdout.write(completionScript(arg(given, 0), commands, groups))
   },
 }

@@ -12,7 +12,7 @@ const GIFT_PIECE = 4 * 1024 * 1024
 
 /**
  * A second host on this machine, for somebody who is alone: it connects, says hello, offers a file, takes every file it is offered and
- * answers every chat line. It leaves, with everything it kept, when it is disposed of.
+ * answers every chat line of a host. It leaves, with everything it kept, when it is disposed of.
  */
 export async function startGuest(self: string): Promise<AsyncDisposable> {
   const stack = new AsyncDisposableStack()
@@ -46,8 +46,10 @@ async function greet(client: Client, self: string, home: string, signal: AbortSi
 
 async function answer(client: Client): Promise<void> {
   for await (const event of await client.events(['chat'])) {
-    if (event.name !== 'chat.received' || event.params.line.direction !== 'in') continue
-    const { peer, text } = event.params.line
+    if (event.name !== 'chat.received') continue
+    const { peer, direction, text, encrypted } = event.params.line
+    // A plain XMPP client may answer by itself as well, without end.
+    if (direction !== 'in' || !encrypted) continue
     await client.call('chat.send', { peer, text: `You said: ${text.slice(0, 1000)}` })
   }
 }

@@ -1,5 +1,6 @@
 import { type Key, useApp, useInput, useWindowSize } from 'ink'
 import { createElement as h, type ReactElement, useState, useSyncExternalStore } from 'react'
+import { chatSecrecy } from '../format.ts'
 import type { Party } from './party.ts'
 import { nameOf } from './party-state.ts'
 import { type Prompt, Screen } from './screen.ts'
@@ -20,7 +21,8 @@ export function LiveScreen({ party }: { party: Party }): ReactElement {
     0,
     peers.findIndex(({ id }) => id === chosen),
   )
-  const selected = peers[at]?.id
+  const peer = peers[at]
+  const selected = peer?.id
 
   useInput((input, key) => {
     if (key.ctrl && input === 'c') return exit()
@@ -30,13 +32,18 @@ export function LiveScreen({ party }: { party: Party }): ReactElement {
     if (input === 'q') return exit()
     if (input === 'n') return party.inviteGuest()
     if (input === 'a' || input === 'x') return party.answerOffer(input === 'a')
-    if (selected === undefined) return
-    const name = nameOf(state, selected)
-    if (input === 'p') return party.ping(selected)
-    if (input === 'c')
-      setPrompt({ question: `to ${name}, encrypted:`, typed: '', enter: (text) => party.chat(selected, text) })
-    if (input === 'f')
-      setPrompt({ question: `file or folder for ${name}:`, typed: '', enter: (path) => party.offer(selected, path) })
+    if (!peer) return
+    const { id, kind } = peer
+    const name = nameOf(state, id)
+    if (input === 'c') {
+      const enter = (text: string): void => party.chat(id, text)
+      if (kind === 'host') return setPrompt({ question: `to ${name}, encrypted:`, typed: '', enter })
+      return setPrompt({ question: `to ${name}, NOT encrypted:`, warning: chatSecrecy(peer), typed: '', enter })
+    }
+    if (input !== 'p' && input !== 'f') return
+    if (kind === 'chat') return party.tell('info', `${name} uses a plain XMPP client, which can chat and nothing else`)
+    if (input === 'p') return party.ping(id)
+    setPrompt({ question: `file or folder for ${name}:`, typed: '', enter: (path) => party.offer(id, path) })
   })
   return h(Screen, { state, selected, prompt, columns, rows })
 }

@@ -1,6 +1,7 @@
+import { AVAILABLE, type Presence } from '../../daemon/types.ts'
 import type { ClientEvent } from '../../ipc/client.ts'
 import type { OfferView, PeerView, StatusView } from '../../ipc/methods.ts'
-import { peerName, printable, size, whereSeen } from '../format.ts'
+import { peerName, printable, secrecyMark, shortId, size, whereSeen } from '../format.ts'
 
 /** Something that happened, as the view tells it. */
 export interface LogLine {
@@ -30,6 +31,8 @@ export interface PartyState {
   readonly name: string
   readonly words: readonly string[]
   readonly port: number
+  /** What others are told of this host's user. */
+  readonly presence: Presence
   readonly interfaces: StatusView['interfaces']
   readonly peers: readonly PeerView[]
   /** Offers from peers that wait for an answer, oldest first. */
@@ -47,6 +50,7 @@ export const EMPTY_STATE: PartyState = {
   name: '',
   words: [],
   port: 0,
+  presence: AVAILABLE,
   interfaces: [],
   peers: [],
   offers: [],
@@ -67,7 +71,7 @@ export function addLine(state: PartyState, at: number, kind: LogLine['kind'], te
 /** How the local user knows a peer. */
 export function nameOf(state: PartyState, id: string): string {
   const peer = state.peers.find((candidate) => candidate.id === id)
-  return peer ? peerName(peer) : id.slice(0, 12)
+  return peer ? peerName(peer) : shortId(id)
 }
 
 /** The peers that are there, or at least known, in the order in which the view shows them. */
@@ -99,7 +103,11 @@ export function takeEvent(state: PartyState, event: ClientEvent, at: number): Pa
     case 'chat.received': {
       const { peer, direction, text } = event.params.line
       const who = direction === 'in' ? nameOf(state, peer) : `you to ${nameOf(state, peer)}`
-      return addLine(state, at, 'chat', `${who}: ${printable(text)}`)
+      return addLine(state, at, 'chat', `${who}${secrecyMark(event.params.line)}: ${printable(text)}`)
+    }
+    case 'presence.changed': {
+      const { show, text } = event.params
+      return { ...state, presence: { show, text } }
     }
     default:
       return state
@@ -113,12 +121,13 @@ function takePeer(state: PartyState, peer: PeerView, at: number): PartyState {
   const wasHere = before !== undefined && before.state !== 'away'
   if (peer.state === 'away') return wasHere ? addLine(next, at, 'info', `${peerName(peer)} is away`) : next
   if (wasHere) return next
+  const kind = peer.kind === 'host' ? '' : ', chat only'
   const where = [peer.sightings[0]?.method, whereSeen(peer)].filter(Boolean).join(', ')
-  return addLine(next, at, 'good', `${peerName(peer)} is here${where ? ` (${where})` : ''}`)
+  return addLine(next, at, 'good', `${peerName(peer)} is here${kind}${where ? ` (${where})` : ''}`)
 }
 
 function takeGone(state: PartyState, { id, name }: { id: string; name: string }, at: number): PartyState {
-  const who = state.peers.some((peer) => peer.id === id) ? nameOf(state, id) : printable(name) || id.slice(0, 12)
+  const who = state.peers.some((peer) => peer.id === id) ? nameOf(state, id) : peerName({ id, name, petname: '' })
   const next = {
     ...state,
     peers: state.peers.filter((peer) => peer.id !== id),

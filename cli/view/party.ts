@@ -62,7 +62,7 @@ export class Party {
 
   /** Begins to follow the daemon; resolves once the first picture is complete. */
   async start(): Promise<void> {
-    const events = await this.#client.events(['peers', 'sessions', 'network', 'files', 'chat'])
+    const events = await this.#client.events(['peers', 'sessions', 'network', 'files', 'chat', 'presence'])
     const identity = await this.#client.call('identity.get', {})
     this.#change((state) => ({ ...state, ...identity }))
     await this.#refresh()
@@ -207,9 +207,10 @@ export class Party {
   }
 
   async #refresh(): Promise<void> {
-    const [status, peers] = await Promise.all([
+    const [status, peers, presence] = await Promise.all([
       this.#client.call('daemon.status', {}),
       this.#client.call('peers.list', {}),
+      this.#client.call('presence.get', {}),
     ])
     const { name, port, interfaces } = status
     this.#change((before) => {
@@ -220,7 +221,7 @@ export class Party {
           (told, peer) => takeEvent(told, { name: 'peers.changed', seq: 0, params: { peer } }, Date.now()),
           before,
         )
-      return { ...state, name, port, interfaces, peers: sortPeers(peers) }
+      return { ...state, name, port, presence, interfaces, peers: sortPeers(peers) }
     })
   }
 

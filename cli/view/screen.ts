@@ -1,12 +1,14 @@
 import { Box, Text } from 'ink'
 import { Fragment, createElement as h, type ReactElement } from 'react'
 import type { PeerView } from '../../ipc/methods.ts'
-import { duration, peerName, printable, progressBar, size, whereSeen } from '../format.ts'
+import { duration, peerName, presenceText, printable, progressBar, size, whereSeen } from '../format.ts'
 import { type LogLine, nameOf, type PartyState, someoneIsHere, type Transfer } from './party-state.ts'
 
 /** What the view asks of the user, and what was typed so far. */
 export interface Prompt {
   readonly question: string
+  /** What to know before answering, on a line of its own. */
+  readonly warning?: string
   readonly typed: string
 }
 
@@ -33,7 +35,7 @@ export function Screen({ state, selected, prompt, columns, rows }: ScreenProps):
   const transfers = state.transfers.slice(0, MAX_TRANSFERS)
   const [offer] = state.offers
   // Two titles, the row of column names, a blank line, the keys.
-  const fixed = HEADING + 5 + transfers.length + (offer ? 1 : 0)
+  const fixed = HEADING + 5 + transfers.length + (offer ? 1 : 0) + (prompt?.warning ? 1 : 0)
   const peerRows = Math.max(1, Math.min(state.peers.length, rows - fixed - LEAST_LOG))
   const logRows = Math.max(1, rows - fixed - peerRows)
   return h(
@@ -56,12 +58,14 @@ export function Screen({ state, selected, prompt, columns, rows }: ScreenProps):
         ` ${nameOf(state, offer.peer)} offers ${printable(offer.name)} (${size(offer.bytes)}): a takes it, x refuses`,
       ),
     h(Box, { flexGrow: 1 }),
-    prompt ? h(Asking, { prompt }) : h(Keys, { state }),
+    prompt?.warning && h(Text, { color: 'red', wrap: 'truncate' }, ` ${prompt.warning}`),
+    prompt ? h(Asking, { prompt }) : h(Keys, { state, selected }),
   )
 }
 
 function Me({ state }: { state: PartyState }): ReactElement {
-  const { id, name, words, port, interfaces } = state
+  const { id, name, words, port, presence, interfaces } = state
+  const shown = presenceText(presence)
   const taking = interfaces.filter(({ participating }) => participating)
   const outside = taking.filter(({ kind }) => kind !== 'loopback')
   const where = outside.map(({ name: nic, kind, addresses }) => {
@@ -79,6 +83,7 @@ function Me({ state }: { state: PartyState }): ReactElement {
         { wrap: 'truncate' },
         h(Text, { bold: true }, printable(name)),
         h(Text, { color: 'gray' }, `  ${id.slice(0, 12)}…  port ${port}`),
+        h(Text, { color: 'yellow' }, shown && `  ${shown}`),
       ),
       h(Text, { color: 'cyan' }, 'partyline'),
     ),
@@ -120,7 +125,7 @@ function Peers({ state, selected, rows, columns }: PeersProps): ReactElement {
   )
   const first = Math.max(0, Math.min(at - rows + 1, peers.length - rows))
   const shown = peers.slice(first, first + rows)
-  const widths = columnWidths(columns)
+  const widths = columnWidths(columns, peers)
   return h(
     Box,
     { flexDirection: 'column', flexShrink: 0 },
@@ -129,45 +134,51 @@ function Peers({ state, selected, rows, columns }: PeersProps): ReactElement {
   )
 }
 
-function TitleCells({ widths }: { widths: readonly number[] }): ReactElement {
-  const [name, state, route, methods] = widths
+function TitleCells({ widths }: { widths: Widths }): ReactElement {
+  const { name, state, route, presence, methods } = widths
   return h(
     Fragment,
     null,
     h(Cell, { width: name, color: 'gray', text: 'NAME' }),
     h(Cell, { width: state, color: 'gray', text: 'STATE' }),
     h(Cell, { width: route, color: 'gray', text: 'ROUTE' }),
+    presence > 0 && h(Cell, { width: presence, color: 'gray', text: 'PRESENCE' }),
     h(Cell, { width: methods, color: 'gray', text: 'SEEN BY' }),
     h(Cell, { color: 'gray', text: 'AT' }),
   )
 }
 
-/** Name, state, route, methods; the address takes the rest. */
-function columnWidths(columns: number): readonly number[] {
-  const name = Math.max(14, Math.min(32, columns - 62))
-  return [name, 11, 14, 13]
+/** Columns of the list; the address takes the rest. */
+interface Widths {
+  readonly name: number
+  readonly state: number
+  readonly route: number
+  /** 0 while everyone is simply available. */
+  readonly presence: number
+  readonly methods: number
 }
 
-function Peer({
-  peer,
-  selected,
-  widths,
-}: {
-  peer: PeerView
-  selected: boolean
-  widths: readonly number[]
-}): ReactElement {
+function columnWidths(columns: number, peers: readonly PeerView[]): Widths {
+  const told = peers.some((peer) => presenceText(peer.presence) !== '')
+  const presence = told ? (columns < 100 ? 10 : 22) : 0
+  const name = Math.max(14, Math.min(32, columns - 62 - presence))
+  return { name, state: 11, route: 14, presence, methods: 13 }
+}
+
+function Peer({ peer, selected, widths }: { peer: PeerView; selected: boolean; widths: Widths }): ReactElement {
   const methods = [...new Set(peer.sightings.map(({ method }) => method))].join(' ')
-  const route = peer.route ? `${peer.route}${peer.rtt === null ? '' : ` ${duration(peer.rtt)}`}` : ''
+  const direct = peer.route ? `${peer.route}${peer.rtt === null ? '' : ` ${duration(peer.rtt)}`}` : ''
+  const route = peer.kind === 'host' ? direct : 'chat only'
   const mark = { trusted: ' ✓', blocked: ' ⊘', unknown: '' }[peer.trust]
   return h(
     Box,
     null,
     h(Box, { width: 2, flexShrink: 0 }, h(Text, { color: 'yellow' }, selected ? '›' : ' ')),
-    h(Cell, { width: widths[0], text: `${peerName(peer)}${mark}`, bold: true }),
-    h(Cell, { width: widths[1], text: peer.state, color: STATE_COLOURS[peer.state] }),
-    h(Cell, { width: widths[2], text: route }),
-    h(Cell, { width: widths[3], text: methods, color: 'gray' }),
+    h(Cell, { width: widths.name, text: `${peerName(peer)}${mark}`, bold: true }),
+    h(Cell, { width: widths.state, text: peer.state, color: STATE_COLOURS[peer.state] }),
+    h(Cell, { width: widths.route, text: route }),
+    widths.presence > 0 && h(Cell, { width: widths.presence, text: presenceText(peer.presence), color: 'yellow' }),
+    h(Cell, { width: widths.methods, text: methods, color: 'gray' }),
     h(Cell, { text: whereSeen(peer), color: 'gray' }),
   )
 }
@@ -227,11 +238,13 @@ function Asking({ prompt: { question, typed } }: { prompt: Prompt }): ReactEleme
 }
 
 /** What can be pressed now. */
-function Keys({ state }: { state: PartyState }): ReactElement {
+function Keys({ state, selected }: { state: PartyState; selected: string | undefined }): ReactElement {
   const { peers, offers, guest } = state
+  const chatOnly = peers.find(({ id }) => id === selected)?.kind === 'chat'
   const keys = [
     ...(peers.length > 1 ? ['↑↓ choose'] : []),
-    ...(peers.length > 0 ? ['c chat', 'p ping', 'f offer a file'] : []),
+    ...(peers.length > 0 ? ['c chat'] : []),
+    ...(peers.length > 0 && !chatOnly ? ['p ping', 'f offer a file'] : []),
     ...(offers.length > 0 ? ['a take', 'x refuse'] : []),
     ...(guest === 'none' && !someoneIsHere(peers) ? ['n second host'] : []),
     'q quit',

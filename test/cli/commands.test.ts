@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import { commands } from '../../cli/commands.ts'
+import { commands, groups } from '../../cli/commands.ts'
 import { completionScript } from '../../cli/completion.ts'
 import { commandReference } from '../../cli/reference.ts'
 import { runCli } from './run-cli.ts'
@@ -8,11 +8,12 @@ import { runCli } from './run-cli.ts'
 /** The commands that README.md promises of this version. */
 const PROMISED = [
   'start daemon status peers whoami connect disconnect ping chat send receive listen open message messages',
-  'name trust block forget verify rpc version completion',
+  'name trust block forget verify rpc version completion presence doctor',
 ]
   .join(' ')
   .split(' ')
   .concat(['config list', 'config get', 'config set', 'config reset'])
+  .concat(['hub start', 'hub status', 'hub stop', 'hub pin', 'hub join', 'hub leave'])
 
 const names = commands.map(({ name }) => name)
 
@@ -26,12 +27,21 @@ test.each(commands.map((command) => [command.name, command] as const))(
   },
 )
 
-test('help shows options and the example, of `config` too', async () => {
-  const [ping, config] = await Promise.all([runCli(['ping', '--help']), runCli(['config', '--help'])])
+test('every first word of two is told about', () => {
+  const firsts = names.filter((name) => name.includes(' ')).map((name) => name.split(' ')[0])
+  expect(groups.map(({ name }) => name).toSorted()).toEqual([...new Set(firsts)].toSorted())
+})
+
+test('help shows options and the example, of `config` and `hub` too', async () => {
+  const [ping, config, hub] = await Promise.all(
+    [['ping'], ['config'], ['hub']].map((words) => runCli([...words, '--help'])),
+  )
   expect(ping).toMatchObject({ code: 0, stderr: '' })
-  expect(ping.stdout).toContain('-c, --count <n>')
-  expect(ping.stdout).toContain('Example:\n  partyline ping anna -c 10')
-  expect(config.stdout).toContain('Example:')
+  expect(ping?.stdout).toContain('-c, --count <n>')
+  expect(ping?.stdout).toContain('Example:\n  partyline ping anna -c 10')
+  expect(config?.stdout).toContain('Example:')
+  expect(hub?.stdout).toContain('Example:\n  partyline hub start')
+  expect(hub?.stdout).toMatch(/^ {2}join .*<hub>/m)
 })
 
 test('the list of commands in the help is the table', async () => {
@@ -51,13 +61,13 @@ test('the reference has a section for every command and every exit code', () => 
 
 test('every shell gets a script that names every command', () => {
   for (const shell of ['bash', 'zsh', 'fish'])
-    for (const name of names) expect(completionScript(shell, commands)).toContain(name.split(' ').at(-1))
+    for (const name of names) expect(completionScript(shell, commands, groups)).toContain(name.split(' ').at(-1))
 })
 
 /** What bash offers behind these words, where `partyline peers` names two peers. */
 function completed(...words: string[]): string[] {
   const script = `
-    ${completionScript('bash', commands)}
+    ${completionScript('bash', commands, groups)}
     partyline() { [ "$1" = peers ] && printf 'anna\\nben of the den\\n'; }
     compopt() { :; }
     COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _partyline; printf '%s\\n' "\${COMPREPLY[@]}"`
@@ -70,11 +80,15 @@ test('bash completes commands, their options and the words behind config', () =>
   expect(completed('pe')).toEqual(['peers'])
   expect(completed('start', '--d')).toEqual(['--demo'])
   expect(completed('config', 're')).toEqual(['reset'])
+  expect(completed('hub', 'st')).toEqual(['start', 'status', 'stop'])
+  expect(completed('hub', 'start', '--n')).toEqual(['--name', '--no-color'])
+  expect(completed('presence', 'a')).toEqual(['available', 'away'])
   expect(completed('receive', '--')).toEqual(expect.arrayContaining(['--dir', '--accept', '--once', '--json']))
 })
 
 test('bash completes the names of the peers that are there', () => {
   expect(completed('ping', '')).toEqual(['anna', 'ben of the den'])
   expect(completed('ping', 'a')).toEqual(['anna'])
+  expect(completed('doctor', 'a')).toEqual(['anna'])
   expect(completed('ping', 'anna', '')).toEqual([])
 })

@@ -10,20 +10,37 @@ import { IpcServer } from '../../ipc/server.ts'
 
 export const SELF = 'a'.repeat(52)
 export const ANNA = `anna${'b'.repeat(48)}`
+export const ALICE = 'xmpp:alice@h1'
 
 export function peerView(change: Partial<PeerView> = {}): PeerView {
   return {
     id: ANNA,
+    kind: 'host',
     name: 'anna-laptop',
     petname: '',
     trust: 'unknown',
     state: 'seen',
     proven: true,
+    presence: { show: 'available', text: '' },
+    note: '',
     sightings: [{ method: 'beacon', interface: 'eth0', address: '192.168.50.2', port: 47800, age: 812 }],
     route: null,
     rtt: null,
     ...change,
   }
+}
+
+/** Somebody with a plain XMPP client on the LAN. */
+export function contactView(change: Partial<PeerView> = {}): PeerView {
+  return peerView({
+    id: ALICE,
+    kind: 'chat',
+    name: 'Alice',
+    proven: false,
+    note: 'A plain XMPP client: chat only, and no key proves who it is.',
+    sightings: [{ method: 'xmpp', interface: 'eth0', address: '192.168.50.7', port: 5298, age: 100 }],
+    ...change,
+  })
 }
 
 export const STATUS: StatusView = {

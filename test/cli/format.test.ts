@@ -2,17 +2,21 @@ import { PassThrough } from 'node:stream'
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
 import {
+  chatSecrecy,
   createPaint,
   duration,
   peerName,
+  presenceText,
   printable,
   progressBar,
   rate,
+  secrecyMark,
+  shortId,
   size,
   table,
   whereSeen,
 } from '../../cli/format.ts'
-import { peerView } from './fake-daemon.ts'
+import { ANNA, contactView, peerView } from './fake-daemon.ts'
 
 const terminal = (isTTY: boolean): NodeJS.WriteStream => Object.assign(new PassThrough(), { isTTY }) as never
 
@@ -96,4 +100,32 @@ test('a peer is said to be at an address people can use, rather than a link-loca
   expect(whereSeen(peerView({ sightings: [linkLocal, ...peerView().sightings] }))).toBe('192.168.50.2 on eth0')
   expect(whereSeen(peerView({ sightings: [linkLocal] }))).toBe('fe80::1%eth0 on eth0')
   expect(whereSeen(peerView({ sightings: [] }))).toBe('')
+})
+
+test('a contact without a name goes by its address, which is cut where it is long', () => {
+  expect(peerName(contactView({ name: '' }))).toBe('xmpp:alice@h1')
+  expect(shortId(ANNA)).toBe('annabbbbbbbb')
+  expect(shortId(`xmpp:${'ä'.repeat(100)}`)).toBe(`xmpp:${'ä'.repeat(34)}…`)
+  expect(shortId('xmpp:a\u001b[2J\nb@h1')).toBe('xmpp:a�[2J b@h1')
+})
+
+test.each([
+  ['available', '', ''],
+  ['available', 'für alle da', 'available: für alle da'],
+  ['away', '', 'away'],
+  ['busy', 'at\u001b[2J\nwork', 'busy: at�[2J work'],
+  ['away', 'x'.repeat(255), `away: ${'x'.repeat(31)}…`],
+] as const)('a presence %s with text %j reads %j', (show, text, told) =>
+  expect(presenceText({ show, text })).toBe(told),
+)
+
+test('who can read a chat is told of everyone but hosts', () => {
+  const [sighting] = contactView().sightings
+  const atHub = { ...sighting, method: 'hub' } as typeof sighting & object
+  expect(chatSecrecy(peerView())).toBe('encrypted')
+  expect(chatSecrecy(contactView())).toBe('NOT encrypted: everyone on this LAN can read it')
+  expect(chatSecrecy(contactView({ sightings: [atHub] }))).toBe('NOT encrypted end to end: the hub can read it')
+  expect(chatSecrecy(contactView({ sightings: [] }))).toBe('NOT encrypted')
+  expect(secrecyMark({ encrypted: false })).toBe(' (not encrypted)')
+  expect(secrecyMark({ encrypted: true })).toBe('')
 })

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { EMPTY_STATE, type PartyState, takeEvent, withTransfer } from '../../cli/view/party-state.ts'
 import type { ClientEvent } from '../../ipc/index.ts'
 import type { OfferView } from '../../ipc/methods.ts'
-import { ANNA, peerView } from './fake-daemon.ts'
+import { ALICE, ANNA, contactView, peerView } from './fake-daemon.ts'
 
 const after = (state: PartyState, ...events: readonly Pick<ClientEvent, 'name' | 'params'>[]): PartyState =>
   events.reduce((before, event) => takeEvent(before, { seq: 1, ...event } as ClientEvent, 0), state)
@@ -71,9 +71,40 @@ test('an offer waits until it is answered, withdrawn, or its peer is gone', () =
 })
 
 test('what a peer says is told as its words, on one line', () => {
-  const line = { peer: ANNA, direction: 'in', text: 'hi\nben: bye\u001b[2J', at: 1, encrypted: true } as const
+  const line = {
+    peer: ANNA,
+    direction: 'in',
+    text: 'hi\nben: bye\u001b[2J',
+    at: 1,
+    encrypted: true,
+    via: 'session',
+  } as const
   const state = after(EMPTY_STATE, changed({ petname: 'Anna' }), { name: 'chat.received', params: { line } })
   expect(state.log.at(-1)).toMatchObject({ kind: 'chat', text: 'Anna: hi ben: bye�[2J' })
+})
+
+test('somebody with a plain XMPP client is said to be chat only, and every line not to be encrypted', () => {
+  const line = { peer: ALICE, text: 'grüß\u001b[2J dich', at: 1, encrypted: false, via: 'lan' } as const
+  const state = after(
+    EMPTY_STATE,
+    { name: 'peers.changed', params: { peer: contactView() } },
+    { name: 'chat.received', params: { line: { ...line, direction: 'in' } } },
+    { name: 'chat.received', params: { line: { ...line, direction: 'out' } } },
+    { name: 'peers.gone', params: { id: ALICE, name: 'Alice' } },
+    { name: 'chat.received', params: { line: { ...line, direction: 'in', via: 'hub' } } },
+  )
+  expect(texts(state)).toEqual([
+    'Alice is here, chat only (xmpp, 192.168.50.7 on eth0)',
+    'Alice (not encrypted): grüß�[2J dich',
+    'you to Alice (not encrypted): grüß�[2J dich',
+    'Alice is gone',
+    'xmpp:alice@h1 (not encrypted): grüß�[2J dich',
+  ])
+})
+
+test("this host's own presence is kept up with", () => {
+  const away = { show: 'away', text: 'beim Essen' } as const
+  expect(after(EMPTY_STATE, { name: 'presence.changed', params: away }).presence).toEqual(away)
 })
 
 test('the log is bounded, and its lines keep their numbers', () => {

@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ErrorCode, PartylineError } from '../../daemon/errors.ts'
-import { ANNA, FakeDaemon, peerView, SELF, STATUS } from './fake-daemon.ts'
+import { METHODS } from '../../ipc/methods.ts'
+import { ANNA, contactView, FakeDaemon, peerView, SELF, STATUS } from './fake-daemon.ts'
 import { runCli, startCli } from './run-cli.ts'
 
 const WRAPPER = fileURLToPath(new URL('../../cli/partyline', import.meta.url))
@@ -17,6 +18,8 @@ beforeAll(async () => {
   empty = await mkdtemp(join(tmpdir(), 'partyline-none-'))
 })
 afterAll(() => rm(empty, { recursive: true, force: true }))
+
+const HUB = METHODS['hub.status'].example.result
 
 const lines = (text: string): unknown[] =>
   text
@@ -61,6 +64,10 @@ test.each([
   ['an unknown policy', ['receive', '--accept', 'some']],
   ['parameters that are no JSON', ['rpc', 'peers.list', '{']],
   ['an unknown shell', ['completion', 'tcsh']],
+  ['a presence that is none', ['presence', 'asleep']],
+  ['a hub command that is none', ['hub', 'frobnicate']],
+  ['no hub to join', ['hub', 'join']],
+  ['a chat with nobody', ['chat']],
   ['an unknown setting', ['config', 'get', 'colour']],
 ])('%s is wrong usage: exit 2, one line, and one object with --json', async (_, args) => {
   const [plain, json] = await Promise.all([
@@ -80,7 +87,10 @@ test.each([
 
 test.each<[ErrorCode, number]>([
   ['peer.not-found', 4],
+  ['local.no-hub', 4],
   ['policy.blocked', 5],
+  ['peer.not-authorized', 5],
+  ['peer.chat-only', 1],
   ['network.timeout', 6],
   ['network.unreachable', 1],
 ])('an error %s of the daemon ends the command with %d', async (error, exit) => {
@@ -148,7 +158,12 @@ test('--json gives what the contract says', async () => {
     [{ peer: ANNA, words: expect.any(Array) }].map(({ words }) => expect.objectContaining({ words })),
   )
   expect(version).toEqual([
-    expect.objectContaining({ platform: process.platform, carriers: ['tcp'], discovery: expect.any(Array) }),
+    expect.objectContaining({
+      platform: process.platform,
+      carriers: ['tcp'],
+      discovery: expect.arrayContaining(['xmpp', 'hub']),
+      signallers: ['lan-stream', 'hub'],
+    }),
   ])
   expect(setting).toEqual([expect.any(Array)])
   expect(raw).toEqual([[peerView()]])
@@ -161,11 +176,62 @@ test('people get aligned text without colours where there is no terminal', async
     runCli(['status', '--home', daemon.home]),
   ])
   expect(peers.stdout).toMatch(
-    /^NAME {9}ID {12}STATE {2}TRUST {2}ROUTE {2}SEEN BY {2}AT\nanna-laptop {2}annabbbbbbbb {2}seen/,
+    /^NAME {9}ID {12}KIND {2}STATE {2}PRESENCE {2}TRUST {2}ROUTE {2}SEEN BY {2}AT\nanna-laptop {2}annabbbbbbbb {2}host {2}seen/,
   )
   expect(peers.stdout + status.stdout).not.toContain('\u001b')
   expect(status.stdout).toContain('up 1 min 5 s')
   expect(status.stdout).toMatch(/peer\.malformed +3/)
+})
+
+test('`peers` tells who is chat only, who is away, and what stands in the way, each thing once', async () => {
+  const away = { show: 'away', text: 'beim Essen \u001b[2J' } as const
+  const list = [
+    peerView({ presence: away, note: 'Reached through the hub\nonly.' }),
+    contactView({ name: 'Zoë ☕' }),
+    contactView({ id: 'xmpp:bob@h2', name: '', presence: { show: 'busy', text: '' }, sightings: [] }),
+  ]
+  await using daemon = await FakeDaemon.start({ 'peers.list': () => list })
+  const [{ stdout }, json] = await Promise.all([
+    runCli(['peers', '--home', daemon.home]),
+    runCli(['peers', '--json', '--home', daemon.home]),
+  ])
+  const rows = stdout.trim().split('\n')
+  expect(rows[1]).toMatch(/^anna-laptop +annabbbbbbbb +host +seen +away: beim Essen �\[2J +beacon +192\.168\.50\.2/)
+  expect(rows[2]).toMatch(/^xmpp:bob@h2 +xmpp:bob@h2 +chat only +seen +busy$/)
+  expect(rows[3]).toMatch(/^Zoë ☕ +xmpp:alice@h1 +chat only +seen +xmpp +192\.168\.50\.7 on eth0$/)
+  expect(rows.slice(4)).toEqual([
+    '',
+    'anna-laptop: Reached through the hub only.',
+    'xmpp:bob@h2, Zoë ☕: A plain XMPP client: chat only, and no key proves who it is.',
+  ])
+  expect(lines(json.stdout)).toEqual([list])
+})
+
+test('`status` tells presence and hubs in a line', async () => {
+  const hub = {
+    name: 'den',
+    domain: 'hub-den.local',
+    address: '192.168.50.9',
+    port: 5223,
+    peer: '',
+    detail: '',
+    people: [],
+  }
+  const status = async (answers: Parameters<typeof FakeDaemon.start>[0]): Promise<string> => {
+    await using daemon = await FakeDaemon.start(answers)
+    return (await runCli(['status', '--home', daemon.home])).stdout
+  }
+  const [busy, failing, plain] = await Promise.all([
+    status({
+      'presence.get': () => ({ show: 'busy', text: 'Kuchen' }),
+      'hub.status': () => ({ ...HUB, hubs: [{ ...hub, state: 'joined' }] }),
+    }),
+    status({ 'hub.status': () => ({ ...HUB, running: false, hubs: [{ ...hub, state: 'failed' }] }) }),
+    status({ 'hub.status': () => ({ ...HUB, running: false }) }),
+  ])
+  expect(busy).toContain('\nbusy: Kuchen; the hub lanparty, 0 logged in; joined den\n')
+  expect(failing).toContain('\navailable; 1 hub not joined (`partyline hub status`)\n')
+  expect(plain).toContain('\navailable; no hub\n')
 })
 
 test('when nobody is there, `peers` says what to do next', async () => {
@@ -197,7 +263,10 @@ test('a command that waits ends with an error when the daemon stops', async () =
 })
 
 test('a chat sends its lines, shows what comes, and ends when the daemon stops though nobody closes stdin', async () => {
-  const line = (direction: 'in' | 'out', text: string) => ({ peer: ANNA, direction, text, at: 1, encrypted: true })
+  const line = (direction: 'in' | 'out', text: string) => ({
+    ...{ peer: ANNA, direction, text, at: 1 },
+    ...({ encrypted: true, via: 'session' } as const),
+  })
   const daemon = await FakeDaemon.start({
     'chat.history': () => [line('in', 'before')],
     'chat.send': ({ text }: { text: string }) => line('out', text),
@@ -261,10 +330,10 @@ test('what changes the book or the settings goes to the owner socket, nothing el
   await using daemon = await FakeDaemon.start()
   await rm(join(daemon.home, 'partyline.sock'))
   const codes = await Promise.all(
-    [['trust', 'anna'], ['config', 'list'], ['peers']].map(
+    [['trust', 'anna'], ['config', 'list'], ['hub', 'start'], ['hub', 'leave', 'x'], ['peers'], ['presence']].map(
       async (args) => (await runCli([...args, '--home', daemon.home])).code,
     ),
   )
-  expect(codes).toEqual([0, 0, 3])
+  expect(codes).toEqual([0, 0, 0, 0, 3, 3])
   expect(daemon.calls).toContainEqual({ method: 'peers.trust', params: { peer: 'anna' } })
 })

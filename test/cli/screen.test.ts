@@ -10,7 +10,7 @@ import { Party, type PartyClient } from '../../cli/view/party.ts'
 import { addLine, EMPTY_STATE, type PartyState } from '../../cli/view/party-state.ts'
 import { Screen } from '../../cli/view/screen.ts'
 import { connect } from '../../ipc/index.ts'
-import { ANNA, FakeDaemon, peerView, SELF, STATUS } from './fake-daemon.ts'
+import { ALICE, ANNA, contactView, FakeDaemon, peerView, SELF, STATUS } from './fake-daemon.ts'
 
 const BEN = `ben${'c'.repeat(49)}`
 const STATE: PartyState = {
@@ -22,8 +22,8 @@ const STATE: PartyState = {
   interfaces: STATUS.interfaces,
 }
 
-function drawn(state: PartyState, columns = 80, rows = 24): string[] {
-  const screen = createElement(Screen, { state, selected: ANNA, prompt: undefined, columns, rows })
+function drawn(state: PartyState, columns = 80, rows = 24, selected = ANNA): string[] {
+  const screen = createElement(Screen, { state, selected, prompt: undefined, columns, rows })
   return stripVTControlCharacters(renderToString(screen, { columns })).split('\n')
 }
 
@@ -60,6 +60,25 @@ test('peers, offers, transfers and what happens have their places', () => {
   expect(screen).toContain('anna-laptop offers photos (1.0 KiB): a takes it, x refuses')
 })
 
+test('who is chat only is listed so, with no keys for what cannot be done', () => {
+  const state = { ...STATE, peers: [contactView(), peerView()] }
+  const screen = drawn(state, 80, 24, ALICE)
+  expect(screen.join('\n')).toMatch(/› Alice +seen +chat only +xmpp +192\.168\.50\.7 on eth0/)
+  expect(screen.at(-1)).toMatch(/c chat {3}q quit/)
+  expect(drawn(state).at(-1)).toMatch(/c chat {3}p ping {3}f offer a file {3}q quit/)
+})
+
+test('presence is shown where there is something to tell: of others in the list, of this host above', () => {
+  const busy = { show: 'busy', text: 'Kuchen \u001b[2J' } as const
+  const peers = [peerView({ presence: busy }), contactView()]
+  expect(drawn({ ...STATE, peers: [contactView()] }).join('\n')).not.toContain('PRESENCE')
+  expect(drawn({ ...STATE, peers }, 120).join('\n')).toMatch(/anna-laptop +seen +busy: Kuchen �\[2J +beacon/)
+  expect(drawn({ ...STATE, peers }).join('\n')).toMatch(/anna-laptop +seen +busy: Ku… /)
+  expect(drawn({ ...STATE, presence: { show: 'away', text: 'beim Essen' } })[1]).toContain(
+    'port 47800  away: beim Essen',
+  )
+})
+
 test.each([
   [80, 24],
   [120, 40],
@@ -67,7 +86,14 @@ test.each([
 ])('%d × %d: nothing is wider or higher than the terminal, whatever happens', (columns, rows) => {
   let state: PartyState = {
     ...STATE,
-    peers: Array.from({ length: 30 }, (_, i) => peerView({ id: `${i}`.padStart(52, 'x'), name: `host-${i}` })),
+    presence: { show: 'busy', text: 'x'.repeat(255) },
+    peers: Array.from({ length: 30 }, (_, i) =>
+      peerView({
+        id: `${i}`.padStart(52, 'x'),
+        name: `host-${i}`,
+        presence: { show: 'away', text: 'y'.repeat(255) },
+      }),
+    ),
   }
   for (let i = 0; i < 100; i++) state = addLine(state, 0, 'info', `${i} `.repeat(i))
   const lines = drawn(state, columns, rows)
@@ -144,6 +170,24 @@ test('c sends what is typed to the peer, Escape leaves it unsaid', async () => {
       { method: 'chat.send', params: { peer: ANNA, text: 'ready?' } },
     ]),
   )
+})
+
+test('before and after a line to a plain XMPP client it is said that it is not encrypted', async () => {
+  await using daemon = await FakeDaemon.start({ 'peers.list': () => [contactView()] })
+  const { party, press, shown } = await live(daemon)
+  await press('c', 'grüß dich')
+  expect(shown()).toContain('NOT encrypted: everyone on this LAN can read it\n')
+  expect(shown()).toContain('to Alice, NOT encrypted: grüß dich')
+  await press('\r')
+  await vi.waitFor(() =>
+    expect(daemon.calls).toContainEqual({ method: 'chat.send', params: { peer: ALICE, text: 'grüß dich' } }),
+  )
+  const line = { peer: ALICE, direction: 'out', text: 'grüß dich', at: 1, encrypted: false, via: 'lan' } as const
+  daemon.publish('chat.received', { line })
+  await vi.waitFor(() => expect(party.state().log.at(-1)?.text).toBe('you to Alice (not encrypted): grüß dich'))
+  await press('f')
+  expect(shown()).not.toContain('file or folder for Alice')
+  expect(shown()).toContain('Alice uses a plain XMPP client, which can chat and nothing else')
 })
 
 test('what cannot be done is told, with what to do', async () => {
