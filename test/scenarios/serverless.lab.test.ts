@@ -30,7 +30,7 @@ async function measured<T>(what: string, task: Promise<T>): Promise<T> {
 async function chatBothWays(finch: Finch, guest: Guest): Promise<void> {
   const { name } = await seenByFinch(finch, guest)
   const contact = await guest.untilContact(finch.name)
-  const greeting = `Grüße & <Küsse> von ${guest.host}, 你好 🎈`
+  const greeting = `Grüße & <Küsse> von ${guest.host},\n你好 🎈`
   const sent = await guest.client.call('chat.send', { peer: contact.id, text: greeting })
   expect(sent).toMatchObject({ peer: contact.id, direction: 'out', encrypted: false, via: 'lan' })
   expect(await finch.receives(greeting)).toBe(name)
