@@ -324,6 +324,7 @@ class Daemon implements RunningDaemon {
       this.#sessions.networkChanged(change.interfaces)
     })
     settings.onChange(() => this.#discovery.rename(this.name))
+    settings.onChange(() => history.settingsChanged())
 
     this.#ipc = new IpcServer({
       handlers: createHandlers({

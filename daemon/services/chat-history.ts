@@ -26,11 +26,13 @@ export class ChatHistory {
   /** The write under way and those that wait, in order. */
   #writing: Promise<void> = Promise.resolve()
   #failed = false
+  #isOnDisk: boolean
 
   private constructor(options: HistoryOptions, lines: readonly ChatLine[], stored: number) {
     this.#options = options
     this.#lines = lines.slice(Math.max(0, lines.length - options.keep()))
     this.#stored = stored
+    this.#isOnDisk = options.store()
   }
 
   /** Reads what an earlier life of the daemon kept. Never throws. */
@@ -75,6 +77,15 @@ export class ChatHistory {
     this.#writing = this.#writing.then(() => this.#write(file))
   }
 
+  /** Takes up a change of setting `chat.store` at once: whoever switches it off wants the lines gone. */
+  settingsChanged(): void {
+    const { file, store } = this.#options
+    if (file === undefined || store() === this.#isOnDisk) return
+    this.#isOnDisk = store()
+    this.#stored = Number.POSITIVE_INFINITY
+    this.#writing = this.#writing.then(() => this.#write(file))
+  }
+
   /** Resolves when every line is where it will stay. */
   close(): Promise<void> {
     return this.#writing
@@ -92,7 +103,7 @@ export class ChatHistory {
         const kept = this.#lines.slice()
         await writeFileAtomic(file, kept.map(encodeLine).join(''), { mode: 0o600 })
         this.#stored = kept.length
-      } else {
+      } else if (lines.length > 0) {
         await appendFile(file, lines.map(encodeLine).join(''), { mode: 0o600 })
         this.#stored += lines.length
       }

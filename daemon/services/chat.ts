@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../clock.ts'
 import { TokenBuckets } from '../discovery/beacon/token-bucket.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Refusals } from '../refusals.ts'
-import type { SignalExchange } from '../signaling/signaller.ts'
+import { MAX_SIGNAL, type SignalExchange } from '../signaling/signaller.ts'
 import type { ContactId, Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
 import { isContactId } from '../xmpp/contacts.ts'
 import type { ChatHistory } from './chat-history.ts'
@@ -132,6 +132,14 @@ export class ChatService {
   /** Signals may be lost: a line is sent again until the other side says that it has it. */
   #sendAsSignal(peer: PeerId, id: string, content: Uint8Array, reason: unknown): Promise<void> {
     const { clock, signals } = this.#options
+    if (content.length > MAX_SIGNAL)
+      throw new PartylineError(
+        'usage.too-large',
+        'there is no direct link, and the line is too long to go without one',
+        {
+          hint: 'Send it in two.',
+        },
+      )
     if (this.#unacknowledged.size >= MAX_UNACKNOWLEDGED) throw new PartylineError('local.limit')
     return new Promise((resolve, reject) => {
       const timers: Timer[] = []
