@@ -1,3 +1,4 @@
+import { PartylineError } from '../../daemon/errors.ts'
 import { formatHostPort } from '../../daemon/network/network.ts'
 import type { HubPerson, HubStatus, Result } from '../../ipc/methods.ts'
 import { arg, type Command, type Context, text } from '../command.ts'
@@ -59,8 +60,10 @@ export const hubCommands: readonly Command[] = [
     example: 'partyline hub pin --change',
     json: 'as `hub status`, with {pin,ticket}',
     async run(context, given) {
-      await using client = await context.connect({ control: true })
       const pin = text(given, 'pin')
+      if (pin !== undefined && !/^\d{6,12}$/.test(pin))
+        throw new PartylineError('usage.invalid-argument', 'a PIN is 6 to 12 digits')
+      await using client = await context.connect({ control: true })
       const door = await client.call('hub.pin', {
         ...(given.options.change === true && { change: true }),
         ...(pin !== undefined && { pin }),
@@ -78,7 +81,7 @@ export const hubCommands: readonly Command[] = [
       await using client = await context.connect({ control: true })
       const status = await client.call('hub.join', { hub: arg(given, 0) })
       context.emit(status)
-      context.say(table(hubRows(context, status)).trimEnd())
+      context.say(table(hubRows(context, hubsOfOthers(status))).trimEnd())
       if (status.hubs.some(({ state }) => state === 'joining'))
         context.say(context.paint('dim', '`partyline hub status` tells how it goes on.'))
     },
@@ -103,11 +106,11 @@ async function showDoor(context: Context, hub: Hub): Promise<void> {
   if (context.json) return
   const { say, paint, stdout } = context
   const { domain, port, pin, ticket } = hub
-  const [address = "this host's address"] = hub.addresses
+  const [address] = hub.addresses
   say(`${paint('bold', printable(hub.name))} is open\n`)
   const facts = [
     ['domain', domain],
-    ['address', hub.addresses.length > 0 ? hub.addresses.join(', ') : paint('red', 'none: no network takes part')],
+    ['address', hub.addresses.join(', ') || paint('red', 'none: no network takes part')],
     ['port', String(port)],
     ['PIN', paint(['bold', 'green'], pin)],
     ['certificate', hub.certificate],
@@ -115,19 +118,27 @@ async function showDoor(context: Context, hub: Hub): Promise<void> {
     ['ticket', ticket],
   ]
   say(table(facts.map(([name = '', value = '']) => [`  ${paint('dim', name)}`, value])))
+  if (address === undefined) return say('Nobody else can reach it yet: `partyline doctor` tells why.')
   say(`${paint('bold', 'People')} log in with any XMPP client: account nickname@${domain}, password ${pin},`)
   say(`server ${address}, port ${port}, TLS from the first byte ("direct" or "legacy" TLS). In Profanity:\n`)
   say(`  /connect nickname@${domain} server ${address} port ${port} tls legacy\n`)
   say(`${paint('bold', 'Hosts')} that do not find it by themselves (\`partyline hub status\`) join with:\n`)
-  say(`  partyline hub join ${hub.addresses[0] === undefined ? `'${ticket}'` : formatHostPort({ address, port })}`)
+  say(`  partyline hub join ${formatHostPort({ address, port })}`)
   if (!stdout.isTTY) return
   const { default: qrcode } = await import('qrcode')
   say(`\n${await qrcode.toString(ticket, { type: 'terminal', small: true })}`)
 }
 
+/** The hubs that others run: a host is logged in at its own as well. */
+export function hubsOfOthers({ running, domain, hubs }: HubStatus): HubStatus['hubs'] {
+  const isOwn = (hub: HubStatus['hubs'][number]): boolean => hub.domain === domain && /^(127\.|::1$)/.test(hub.address)
+  return running ? hubs.filter((hub) => !isOwn(hub)) : hubs
+}
+
 function showStatus(context: Context, status: HubStatus): void {
   const { say, paint } = context
-  const { running, name, domain, addresses, port, people, hubs } = status
+  const { running, name, domain, addresses, port, people } = status
+  const hubs = hubsOfOthers(status)
   if (!running && hubs.length === 0)
     return say(
       'This host is no hub and has joined none. `partyline hub start` makes it one, `partyline hub join ADDRESS` joins another.',
@@ -144,7 +155,7 @@ function showStatus(context: Context, status: HubStatus): void {
   }
   if (hubs.length === 0) return
   say(`${running ? '\n' : ''}${paint('bold', 'Joined hubs')}`)
-  say(table(hubRows(context, status)).trimEnd())
+  say(table(hubRows(context, hubs)).trimEnd())
 }
 
 function personRows({ paint }: Context, people: readonly HubPerson[]): string[][] {
@@ -156,7 +167,7 @@ function personRows({ paint }: Context, people: readonly HubPerson[]): string[][
   ])
 }
 
-function hubRows({ paint }: Context, { hubs }: HubStatus): string[][] {
+function hubRows({ paint }: Context, hubs: HubStatus['hubs']): string[][] {
   const colours = { joined: 'green', joining: 'yellow', failed: 'red' } as const
   return hubs.map(({ name, domain, address, port, state, people, detail }) => [
     `  ${printable(name || domain) || '?'}`,

@@ -1,6 +1,7 @@
 import type { HubStatus } from '../../ipc/methods.ts'
 import type { Command } from '../command.ts'
 import { duration, presenceText, printable, size, table } from '../format.ts'
+import { hubsOfOthers } from './hub.ts'
 
 export const statusCommand: Command = {
   name: 'status',
@@ -47,7 +48,9 @@ export const statusCommand: Command = {
 }
 
 /** `the hub lanparty, 3 logged in; joined den`, `no hub`. */
-function hubs({ running, name, people, hubs: known }: HubStatus): string {
+function hubs(status: HubStatus): string {
+  const { running, name, people } = status
+  const known = hubsOfOthers(status)
   const joined = known.flatMap((hub) => (hub.state === 'joined' ? [printable(hub.name || hub.domain)] : []))
   const missing = known.length - joined.length
   const parts = [

@@ -57,14 +57,30 @@ test.each([
   expect(machine).toEqual({ ...HUB, ...DOOR })
 })
 
-test('a hub on no network has its ticket only, and says so', async () => {
+test('a hub on no network says that nobody can reach it', async () => {
   await using daemon = await FakeDaemon.start({
     'hub.start': () => ({ ...HUB, addresses: [] }),
     'hub.pin': () => DOOR,
   })
   const { stdout } = await run(daemon, 'start')
   expect(stdout).toMatch(/address +none: no network takes part/)
-  expect(stdout).toContain(`partyline hub join '${TICKET}'\n`)
+  expect(stdout).toMatch(/Nobody else can reach it yet: `partyline doctor` tells why\.\n$/)
+})
+
+test('a PIN that is none is wrong usage', async () => {
+  await using daemon = await FakeDaemon.start()
+  expect(await run(daemon, 'pin', '--pin', '12')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('a PIN is 6 to 12 digits'),
+  })
+  expect(daemon.calls).toEqual([])
+})
+
+test('that a host is logged in at its own hub is told to machines only', async () => {
+  const status = { ...HUB, hubs: [{ ...DEN, name: 'lanparty', domain: HUB.domain, address: '127.0.0.1' }] }
+  await using daemon = await FakeDaemon.start({ 'hub.status': () => status })
+  expect((await run(daemon, 'status')).stdout).not.toContain('Joined hubs')
+  expect(await json(daemon, 'status')).toEqual(status)
 })
 
 test('on a terminal the ticket is a QR code as well', async () => {
