@@ -3,7 +3,7 @@ import type { ChatLine, HubStatus, PeerView, Topic } from '../../ipc/methods.ts'
 import { type Lab, type LabDaemon, startDaemon } from '../lab/lab.ts'
 
 /** How long something may take before the test fails. Not a measure: hosts that do not say goodbye are missed after some 25 s. */
-const PATIENCE = 45_000
+const PATIENCE = 55_000
 
 /** A daemon in a lab host, with an app connected to its control socket. */
 export class Guest {
