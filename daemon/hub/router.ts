@@ -156,7 +156,7 @@ export class Router {
     if (type !== undefined) return []
     if (stanza.toString().length > MAX_PRESENCE) return this.#refuse(sender, stanza, 'not-acceptable')
     const isNew = sender.presence === undefined
-    const presence = screened(stanza, sender.kind)
+    const presence = screened(stanza, sender)
     const renamed = this.#rename(sender, presence)
     sender.presence = presence
     sender.directed.clear()
@@ -174,7 +174,7 @@ export class Router {
     sender.presence = undefined
     const told = this.#present().filter((one) => wasPresent || sender.directed.has(one.bare))
     sender.directed.clear()
-    const presence = screened(goodbye, sender.kind)
+    const presence = screened(goodbye, sender)
     return [
       ...told.filter((one) => one !== sender).map((one) => stamped(presence, sender.jid, one.jid)),
       ...(wasPresent ? this.#push([itemOf(sender)], 'remove', sender) : []),
@@ -197,7 +197,7 @@ export class Router {
     if (stanza.toString().length > MAX_PRESENCE) return this.#refuse(sender, stanza, 'not-acceptable')
     if (type === 'unavailable') sender.directed.delete(receiver.bare)
     else if (!sender.presence) sender.directed.add(receiver.bare)
-    return [stamped(screened(stanza, sender.kind), sender.jid, receiver.jid)]
+    return [stamped(screened(stanza, sender), sender.jid, receiver.jid)]
   }
 
   /** Hosts say their name in their presence (XEP-0172); people have the nickname they logged in with. */
@@ -243,13 +243,14 @@ function isIq(iq: Element): boolean {
   return type === 'result' || type === 'error'
 }
 
-/** Presence without what its sender may not say: only a host calls itself one, and has a name that no log-in gave it. */
-function screened(presence: Element, kind: MemberKind): Element {
+/** Presence without what its sender may not say: only a host calls itself one, and a person has the nickname they logged in with. */
+function screened(presence: Element, { kind, name }: Member): Element {
   if (kind === 'host') return presence
   const kept = new Element('presence', { ...presence.attrs })
   kept.children = presence.children.filter(
     (child) => typeof child === 'string' || ![NS.host, NS.nick].some((namespace) => child.getNS() === namespace),
   )
+  if (presence.attrs.type === undefined) kept.c('nick', { xmlns: NS.nick }).t(name)
   return kept
 }
 

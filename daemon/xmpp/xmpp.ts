@@ -8,12 +8,13 @@ import type { DiscoveryMethod, Prober } from '../discovery/discovery.ts'
 import type { Mdns } from '../discovery/mdns/mdns-network.ts'
 import { PresenceDiscovery } from '../discovery/presence/presence.ts'
 import { PartylineError } from '../errors.ts'
+import { tellableAddresses } from '../hub/host-addresses.ts'
 import { HubServer } from '../hub/hub-server.ts'
 import { HubService } from '../hub/hub-service.ts'
 import { Hubs } from '../hub/hubs.ts'
 import type { Identity } from '../identity/key.ts'
 import type { Logger } from '../logger.ts'
-import type { Network, NetworkInterface } from '../network/network.ts'
+import type { Network } from '../network/network.ts'
 import type { PeerBook } from '../peers/peer-book.ts'
 import type { Refusals } from '../refusals.ts'
 import type { ContactChat } from '../services/contact-chat.ts'
@@ -120,6 +121,7 @@ export class Xmpp {
       prober,
       dial,
       onChat: (from, text) => options.onChat(from, text, 'hub'),
+      onComposing: options.onComposing,
       onPresence,
       onNote: book.setNote.bind(book),
       onChange: () => publish('hub.changed', {}),
@@ -142,7 +144,7 @@ export class Xmpp {
       hubs: this.#hubs,
       port: () => settings.get('hub.port'),
       name: () => settings.get('hub.name') || options.name(),
-      addresses: () => network.interfaces().flatMap(addressesToTell),
+      addresses: () => tellableAddresses(network.interfaces()),
       certificateFile: options.hubCertificate,
       remembered: () => settings.get('hub.join'),
       remember: (hubs) => settings.set('hub.join', [...hubs]),
@@ -197,10 +199,4 @@ export class Xmpp {
   #isAtHub(contact: ContactId): boolean {
     return this.contacts.get(contact)?.sightings[0]?.method === 'hub'
   }
-}
-
-/** The addresses at which others reach an interface that takes part; link-local ones of IPv6 mean something else to everybody. */
-function addressesToTell({ participating, kind, addresses }: NetworkInterface): string[] {
-  if (!participating || kind === 'loopback') return []
-  return addresses.filter(({ family, scope }) => family === 4 || scope !== 'link-local').map(({ address }) => address)
 }

@@ -204,7 +204,7 @@ export class XmppClient {
   /** Asks for the list, tells of being there, and waits until the hub has taken both. */
   async appear(): Promise<void> {
     this.send(`<iq type='get' id='list'><query xmlns='jabber:iq:roster'/></iq><presence/>`)
-    await this.until(`<presence from="${this.jid}" to="${this.jid}"/>`)
+    await this.until(new RegExp(`<presence from="${this.jid}" to="${this.jid}"(/>|>.*?</presence>)`))
   }
 
   /** Waits until the hub has taken all that was sent; gives what came meanwhile. */

@@ -35,7 +35,7 @@ describe('at a hub', () => {
       },
     ])
     const carol = await host.person('Carol')
-    const id = await b.untilContact('carol')
+    const id = await b.untilContact('Carol')
     expect(b.contacts.view(id as ContactId)).toMatchObject({
       id: `xmpp:carol@${host.hub.domain}`,
       kind: 'chat',
@@ -54,7 +54,7 @@ describe('at a hub', () => {
         kind: 'host',
         presence: { show: 'away', text: 'beim Essen & <so>' },
       },
-      { jid: `carol@${host.hub.domain}`, name: 'carol', kind: 'chat', presence: { show: 'available', text: '' } },
+      { jid: `carol@${host.hub.domain}`, name: 'Carol', kind: 'chat', presence: { show: 'available', text: '' } },
     ])
     carol.send('<presence><show>dnd</show><status>busy now</status></presence>')
     await b.until(() => b.contacts.get(id as ContactId)?.presence.show === 'busy')
@@ -70,7 +70,7 @@ describe('at a hub', () => {
     await using guest = await HubGuest.start({ joined: [addressOf(host)] })
     await guest.untilJoined()
     const carol = await host.person('Carol')
-    const id = (await guest.untilContact('carol')) as ContactId
+    const id = (await guest.untilContact('Carol')) as ContactId
     carol.send(
       `<message to='${guest.peer}@${host.hub.domain}' type='chat' id='m1'><body>grüß &lt;dich&gt; 🎈</body><request xmlns='urn:xmpp:receipts'/></message>`,
     )
@@ -225,7 +225,7 @@ describe('a hub', () => {
     await using guest = await HubGuest.start({ joined: [addressOf(host)] })
     await guest.untilJoined()
     const carol = await host.person('Carol')
-    await guest.untilContact('carol')
+    await guest.untilContact('Carol')
     const { port } = host.hub
     await host.hub.stop()
     await guest.until(() => guest.hubs.status()[0]?.state === 'failed')
@@ -233,7 +233,7 @@ describe('a hub', () => {
     await host.hub.start({ port })
     await guest.until(() => guest.hubs.status()[0]?.state === 'joined', 100)
     await host.person('Carol')
-    await guest.untilContact('carol')
+    await guest.untilContact('Carol')
   })
 
   test('that is not there is tried at once when the network changes', async () => {
@@ -490,11 +490,11 @@ test('nothing is told once it has stopped, and it can start anew', async () => {
   await using guest = await HubGuest.start({ joined: [addressOf(host)] })
   await guest.untilJoined()
   const carol = await host.person('Carol')
-  await guest.untilContact('carol')
+  await guest.untilContact('Carol')
   await Promise.all([guest.hubs.stop(), guest.hubs.stop()])
   await guest.hubs.stop()
   expect([guest.contacts.list(), guest.hubs.status(), guest.mdns.browsers]).toEqual([[], [], []])
   await carol.until('type="unavailable"')
   await guest.hubs.start({ peer: guest.peer, name: 'again', port: 47800 }, guest.interfaces, guest.log)
-  await guest.untilContact('carol')
+  await guest.untilContact('Carol')
 })

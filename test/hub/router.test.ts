@@ -14,6 +14,9 @@ beforeEach(() => {
 })
 
 const send = (from: string, xml: string): Effect[] => router.stanza(from, parse(xml) ?? expect.fail(xml))
+/** The nickname somebody logged in with, as presence carries it (XEP-0172). */
+const nick = (name: string): string => `<nick xmlns="http://jabber.org/protocol/nick">${name}</nick>`
+
 const xmlTo = (to: string, effects: readonly Effect[]): string[] =>
   effects.filter((effect) => effect.to === to).map(({ element }) => element.toString())
 const only = (effects: readonly Effect[]): string => {
@@ -44,15 +47,17 @@ describe('presence', () => {
     const anna = xmlTo(ANNA, effects)
     expect(anna).toHaveLength(2)
     expect(anna[0]).toContain('<item jid="bob@hub.local" name="Bob" subscription="both"/>')
-    expect(anna[1]).toBe(`<presence from="${BOB}" to="${ANNA}"><status>hi</status></presence>`)
-    expect(xmlTo(BOB, effects)).toContain(`<presence from="${ANNA}" to="${BOB}"/>`)
+    expect(anna[1]).toBe(`<presence from="${BOB}" to="${ANNA}"><status>hi</status>${nick('Bob')}</presence>`)
+    expect(xmlTo(BOB, effects)).toContain(`<presence from="${ANNA}" to="${BOB}">${nick('Anna')}</presence>`)
   })
 
   it('tells everyone of away and back', () => {
     arrive(ANNA, 'Anna')
     arrive(BOB, 'Bob')
     const effects = send(BOB, '<presence><show>away</show></presence>')
-    expect(xmlTo(ANNA, effects)).toEqual([`<presence from="${BOB}" to="${ANNA}"><show>away</show></presence>`])
+    expect(xmlTo(ANNA, effects)).toEqual([
+      `<presence from="${BOB}" to="${ANNA}"><show>away</show>${nick('Bob')}</presence>`,
+    ])
     expect(router.people()).toContainEqual({
       jid: 'bob@hub.local',
       name: 'Bob',
@@ -76,13 +81,11 @@ describe('presence', () => {
   it('shows a host by the name it says, and a person by the nickname it logged in with', () => {
     arrive(ANNA, 'Anna')
     router.login(HOST, 'host-a', 'host')
-    const nick = '<nick xmlns="http://jabber.org/protocol/nick">anna-laptop</nick>'
-    expect(xmlTo(ANNA, send(HOST, `<presence>${nick}</presence>`))[0]).toContain('name="anna-laptop"')
-    const person = xmlTo(
-      HOST,
-      send(ANNA, `<presence>${nick}<x xmlns="urn:partyline:host:0"/><show>dnd</show></presence>`),
-    )
-    expect(person).toEqual([`<presence from="${ANNA}" to="${HOST}"><show>dnd</show></presence>`])
+    const claimed = nick('anna-laptop')
+    expect(xmlTo(ANNA, send(HOST, `<presence>${claimed}</presence>`))[0]).toContain('name="anna-laptop"')
+    const stanza = `<presence>${claimed}<x xmlns="urn:partyline:host:0"/><show>dnd</show></presence>`
+    const person = xmlTo(HOST, send(ANNA, stanza))
+    expect(person).toEqual([`<presence from="${ANNA}" to="${HOST}"><show>dnd</show>${nick('Anna')}</presence>`])
   })
 
   it('grants a request to see somebody at once, and asks nobody', () => {
@@ -99,7 +102,9 @@ describe('presence', () => {
     arrive(ANNA, 'Anna')
     arrive(HOST, 'host')
     router.login(BOB, 'Bob', 'chat')
-    expect(only(send(BOB, '<presence to="anna@hub.local/phone"/>'))).toBe(`<presence to="${ANNA}" from="${BOB}"/>`)
+    expect(only(send(BOB, '<presence to="anna@hub.local/phone"/>'))).toBe(
+      `<presence to="${ANNA}" from="${BOB}">${nick('Bob')}</presence>`,
+    )
     expect(only(router.logout(BOB))).toBe(`<presence type="unavailable" from="${BOB}" to="${ANNA}"/>`)
   })
 
@@ -107,7 +112,7 @@ describe('presence', () => {
     arrive(ANNA, 'Anna')
     arrive(BOB, 'Bob')
     expect(only(send(ANNA, '<presence type="probe" to="bob@hub.local"/>'))).toBe(
-      `<presence from="${BOB}" to="${ANNA}"/>`,
+      `<presence from="${BOB}" to="${ANNA}">${nick('Bob')}</presence>`,
     )
   })
 

@@ -14,7 +14,9 @@ describe('a hub', () => {
     const anna = await host.person('Anna')
     expect(anna.jid).toBe('anna@hub-lanparty.local/r')
     await daemon.until(`<item jid="anna@hub-lanparty.local" name="Anna" subscription="both"/>`)
-    await daemon.until(`<presence from="${anna.jid}" to="${daemon.jid}"/>`)
+    await daemon.until(
+      `<presence from="${anna.jid}" to="${daemon.jid}"><nick xmlns="http://jabber.org/protocol/nick">Anna</nick>`,
+    )
     anna.send(`<message to='${identity.peer}@hub-lanparty.local' type='chat'><body>grüß dich 🎈</body></message>`)
     await daemon.until(`from="${anna.jid}"><body>grüß dich 🎈</body></message>`)
     expect(host.hub.people().map(({ name, kind }) => [name, kind])).toEqual([

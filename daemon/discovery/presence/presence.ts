@@ -195,7 +195,9 @@ export class PresenceDiscovery implements DiscoveryMethod, MdnsService, LanRoste
     const instance = instanceLabel(service.fqdn, serviceName(this.type))
     const { rawTxt } = service as { rawTxt?: unknown }
     const record = instance && readPresence(instance, rawTxt instanceof Uint8Array ? [rawTxt] : rawTxt)
-    if (!record || !isPort(service.port)) return this.#options.refusals.count('peer.bad-record')
+    // What is said on the LAN must not pass for what a hub says (XEP-0174, security considerations).
+    if (!record || !isPort(service.port) || isHubAddress(instance))
+      return this.#options.refusals.count('peer.bad-record')
     if (record.host?.peer === this.#announcement?.peer) return
     const addresses = this.#addresses(heard)
     const found = this.#table.heard(
@@ -254,3 +256,6 @@ export class PresenceDiscovery implements DiscoveryMethod, MdnsService, LanRoste
 
 const isPort = (port: unknown): port is number =>
   typeof port === 'number' && Number.isInteger(port) && port > 0 && port < 65536
+
+/** True for an address as hubs give them: their domains are theirs. */
+const isHubAddress = (instance: string): boolean => /@hub-[^@]*\.local$/i.test(instance)
