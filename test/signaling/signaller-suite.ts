@@ -9,7 +9,7 @@ import { MAX_SIGNAL, type Signaller } from '../../daemon/signaling/signaller.ts'
 import { Signals } from '../../daemon/signaling/signals.ts'
 
 /** A host's end of the carrier. */
-export interface SuiteEnd {
+interface SuiteEnd {
   readonly identity: Identity
   readonly signaller: Signaller
   /** Ends it for good, as its daemon does when it stops. Safe to call twice. */

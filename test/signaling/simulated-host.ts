@@ -13,7 +13,7 @@ import type { VirtualClock } from '../virtual-clock.ts'
 import type { SimulatedCarrier } from './simulated-signaller.ts'
 
 /** One machine's clocks: time passes for all alike, but each has its own wall clock and its own sleep. */
-export class HostClock implements Clock {
+class HostClock implements Clock {
   readonly #time: VirtualClock
   #slept: Milliseconds = 0
   #offset: Milliseconds
