@@ -4,6 +4,7 @@ import { interfaceOf } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
 import type { SignalExchange } from '../signaling/signaller.ts'
+import { type Allowance, TokenBucket } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { AddressWatch, type Found } from './address-watch.ts'
 import {
@@ -15,7 +16,6 @@ import {
   tellableAddresses,
 } from './host-addresses.ts'
 import type { HubSightings } from './hub-sightings.ts'
-import { type Allowance, TokenBucket } from './token-bucket.ts'
 
 /** Signals of ours in all: a hub has an allowance for each client, and chat wants some of it. */
 const SENDING: Allowance = { rate: 10, burst: 40 }

@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../clock.ts'
+import { type Allowance, TokenBucket } from '../token-bucket.ts'
 import type { Milliseconds } from '../types.ts'
 import { XmlError } from '../xmpp/xml-error.ts'
-import { type Allowance, TokenBucket } from './token-bucket.ts'
 
 /** Looks through the bytes of one XMPP stream. */
 export interface Guard {

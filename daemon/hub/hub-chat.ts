@@ -1,9 +1,9 @@
 import type { Element } from 'ltx'
 import type { Clock } from '../clock.ts'
-import { TokenBuckets } from '../discovery/beacon/token-bucket.ts'
 import { PartylineError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Refusals } from '../refusals.ts'
+import { TokenBuckets } from '../token-bucket.ts'
 import type { ContactId, HostPort, Milliseconds } from '../types.ts'
 import { addressOf, type Contacts, contactId } from '../xmpp/contacts.ts'
 import { NS } from '../xmpp/namespaces.ts'
@@ -15,7 +15,7 @@ import type { HubMember } from './hub-roster.ts'
 /** How long a hub has to say that a message cannot be delivered. */
 const REFUSAL_PATIENCE: Milliseconds = 2000
 /** Messages taken from one person. */
-const PER_PERSON = { rate: 5, burst: 30, addresses: 1024 }
+const PER_PERSON = { rate: 5, burst: 30, keys: 1024 }
 
 interface ChatOptions {
   readonly clock: Clock

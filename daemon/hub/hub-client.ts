@@ -5,6 +5,7 @@ import type { Clock, Timer } from '../clock.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Identity } from '../identity/key.ts'
 import { formatHostPort } from '../network/network.ts'
+import { TokenBucket } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { NS } from '../xmpp/namespaces.ts'
 import { discoInfoAnswer, errorAnswer, resultAnswer, xml } from '../xmpp/stanzas.ts'
@@ -13,7 +14,6 @@ import { parseAddress } from './address.ts'
 import { makeCredential } from './credential.ts'
 import { dialHub } from './hub-dial.ts'
 import { HubLogIn, oneLine } from './hub-log-in.ts'
-import { TokenBucket } from './token-bucket.ts'
 
 /** How long TCP and TLS may take, and the log-in after them. */
 const DIAL_PATIENCE: Milliseconds = 4000

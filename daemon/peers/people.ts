@@ -35,7 +35,8 @@ export class People {
   /** The host or plain XMPP client meant by a petname, name, id, prefix or address. Throws `peer.not-found` or `usage.ambiguous-peer`. */
   anyone(text: string): PeerId | ContactId {
     const [contact, another] = this.#contacts.find(text)
-    if (!contact) return this.#book.resolve(text)
+    // Of one who has left, the lines can still be read.
+    if (!contact) return isContactId(text) ? text : this.#book.resolve(text)
     const peer = this.#peer(text)
     if (peer && this.#book.get(peer).petname === text) return peer
     if (!peer && !another) return contact.id

@@ -3,10 +3,10 @@ import { z } from 'zod'
 import type { Publish } from '../../ipc/api.ts'
 import type { ChatLine } from '../../ipc/methods.ts'
 import type { Clock, Timer } from '../clock.ts'
-import { TokenBuckets } from '../discovery/beacon/token-bucket.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Refusals } from '../refusals.ts'
 import { MAX_SIGNAL, type SignalExchange } from '../signaling/signaller.ts'
+import { TokenBuckets } from '../token-bucket.ts'
 import type { ContactId, Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
 import { isContactId } from '../xmpp/contacts.ts'
 import type { ChatHistory } from './chat-history.ts'
@@ -31,7 +31,7 @@ const SIGNAL_TIMES: readonly Milliseconds[] = [0, 1000, 3000]
 const SIGNAL_PATIENCE: Milliseconds = 6000
 const MAX_UNACKNOWLEDGED = 1000
 /** Lines taken from one sender that no session slows down. */
-const LINES = { rate: 10, burst: 30, addresses: 4096 }
+const LINES = { rate: 10, burst: 30, keys: 4096 }
 
 const chatMessage = z.object({
   text: z.string().min(1).max(MAX_CHAT_TEXT),

@@ -1,9 +1,9 @@
 import type { Clock } from '../clock.ts'
-import { TokenBucket, TokenBuckets } from '../discovery/beacon/token-bucket.ts'
 import { type ErrorCode, PartylineError, toPartylineError } from '../errors.ts'
 import type { Identity } from '../identity/key.ts'
 import type { Logger } from '../logger.ts'
 import type { Refusals } from '../refusals.ts'
+import { TokenBucket, TokenBuckets } from '../token-bucket.ts'
 import type { Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
 import { checkTopic, Envelope, ID_SIZE, type Sealing, type Signal } from './envelope.ts'
 import { ForwardClock } from './forward-clock.ts'
@@ -15,9 +15,9 @@ import { MAX_SIGNAL, type SignalExchange, type Signaller, type SignallerName } f
 /** Sealed signals opened a second, and at once: each costs some 100 µs. */
 const OPENINGS = { rate: 500, burst: 2000 }
 /** Signals taken from one sender. */
-const PER_SENDER = { rate: 50, burst: 200, addresses: 4096 }
+const PER_SENDER = { rate: 50, burst: 200, keys: 4096 }
 /** Answers to signals whose time does not do: to one sender, and in all. */
-const CORRECTIONS = { rate: 0.2, burst: 8, addresses: 4096 }
+const CORRECTIONS = { rate: 0.2, burst: 8, keys: 4096 }
 const CORRECTIONS_IN_ALL = { rate: 50, burst: 500 }
 /** Peers whose clocks are known to disagree with ours. */
 const MAX_LEARNED = 4096
@@ -88,8 +88,8 @@ export class Signals implements SignalExchange {
     const now = options.clock.now()
     this.#rounds = new Rounds(Math.floor(Buffer.from(options.randomBytes(6)).readUIntBE(0, 6) / 2))
     this.#guard = new ReplayGuard({ now, wall: this.#forward.wall() }, this.#rounds, options.remembered)
-    this.#openings = new TokenBucket(OPENINGS.rate, OPENINGS.burst, now)
-    this.#correctionsInAll = new TokenBucket(CORRECTIONS_IN_ALL.rate, CORRECTIONS_IN_ALL.burst, now)
+    this.#openings = new TokenBucket(OPENINGS, now)
+    this.#correctionsInAll = new TokenBucket(CORRECTIONS_IN_ALL, now)
   }
 
   /** Uses a signaller from now on; returns the way to stop that. */

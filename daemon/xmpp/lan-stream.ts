@@ -1,7 +1,7 @@
 import type { Element } from 'ltx'
-import { TokenBucket } from '../discovery/beacon/token-bucket.ts'
 import { type ErrorCode, PartylineError, toPartylineError } from '../errors.ts'
 import type { Identity } from '../identity/key.ts'
+import { TokenBucket } from '../token-bucket.ts'
 import type { Milliseconds, PeerId } from '../types.ts'
 import { NS } from './namespaces.ts'
 import { asHtml, bodyOf, chatStateOf, discoInfoAnswer, errorAnswer, isChatText, resultAnswer, xml } from './stanzas.ts'
@@ -96,7 +96,7 @@ export class LanStream {
     this.#remote = options.remote
     this.#began = now
     this.#moved = now
-    this.#messages = new TokenBucket(MESSAGES.rate, MESSAGES.burst, now)
+    this.#messages = new TokenBucket(MESSAGES, now)
     this.#ownId = Buffer.from(options.randomBytes(ID_SIZE)).toString('hex')
   }
 

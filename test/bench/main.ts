@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util'
 import { measureCrowd } from './crowd.ts'
 import { BenchDaemon } from './daemon.ts'
 import { type HostPair, hostPair, Worker } from './hosts.ts'
+import { measureHub } from './hub.ts'
 import { Report } from './report.ts'
 
 const { values: options } = parseArgs({
@@ -165,5 +166,6 @@ const METRICS = { bulk, rtt64: roundTrips, calls, connect: connects }
   await Promise.all([near.stop(), far.stop()])
 }
 if (wanted('memory')) await measureCrowd(report, scratch)
+if (wanted('hub')) await measureHub(report, scratch)
 rmSync(scratch, { recursive: true, force: true })
 process.stdout.write(options.json ? report.json() : report.markdown())

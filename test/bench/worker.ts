@@ -12,6 +12,7 @@ import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls
 import { makeCertificate } from '../../daemon/identity/certificate.ts'
 import { loadOrCreateIdentity } from '../../daemon/identity/key.ts'
 import { connect } from '../../ipc/index.ts'
+import { crowdAtHub } from './hub-crowd.ts'
 import { median, quantile } from './statistics.ts'
 
 interface Options {
@@ -114,6 +115,7 @@ const join2 = (a: Duplex, b: Duplex): void => {
 }
 
 const ROLES: Record<string, (o: Options) => void | Promise<void>> = {
+  'hub-crowd': async ({ host, port, count }) => print(await crowdAtHub({ address: host, port }, count)),
   'tls-sink': async (o) =>
     serve(
       createTlsServer({ ...(await tlsOptions(o.ciphers)), allowHalfOpen: true }, (s) => measureRate(tune(s))),

@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CLIENT_LIMITS, ClientStream } from '../../daemon/hub/client-stream.ts'
-import { TokenBucket } from '../../daemon/hub/token-bucket.ts'
+import { TokenBucket } from '../../daemon/token-bucket.ts'
 import { VirtualClock } from '../virtual-clock.ts'
 
 /** A connection whose other side reads when the test says so. */

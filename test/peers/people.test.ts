@@ -68,6 +68,7 @@ describe('people', () => {
     expect(people.host('anna')).toBe(id(1))
     expect(codeOf(() => people.host('ben'))).toBe('peer.chat-only')
     expect(codeOf(() => people.anyone('carl'))).toBe('peer.not-found')
+    expect(people.anyone('xmpp:carl@h3')).toBe('xmpp:carl@h3')
   })
 
   test('of one name are ambiguous, unless the user named one of them', async () => {

@@ -1,10 +1,10 @@
 import { type ErrorCode, toPartylineError } from '../../errors.ts'
 import type { Identity } from '../../identity/key.ts'
+import { TokenBucket, TokenBuckets } from '../../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId } from '../../types.ts'
 import { type Beacon, decodeBeacon, encodeBeacon, isSigned, NO_NONCE } from './packet.ts'
 import { ReplayWindow } from './replay-window.ts'
 import { BeaconSchedule, beaconLifetime } from './schedule.ts'
-import { TokenBucket, TokenBuckets } from './token-bucket.ts'
 
 /** Hosts known by beacon, an entry for each address they were heard from. */
 export const MAX_KNOWN = 10_000
@@ -16,7 +16,7 @@ const NONCE_LIFETIME: Milliseconds = 10_000
 const ANSWER_SPREAD: Milliseconds = 1
 const MAX_ANSWER_SPREAD: Milliseconds = 1000
 /** Packets looked at, from one address and in all, a second and at once. */
-const PER_ADDRESS = { rate: 30, burst: 120, addresses: 4096 }
+const PER_ADDRESS = { rate: 30, burst: 120, keys: 4096 }
 const IN_ALL = { rate: 600, burst: 3000 }
 
 /** Where a packet came from, or goes to. */
@@ -95,7 +95,7 @@ export class BeaconAgent {
     this.#options = options
     this.#name = name
     this.#schedule = new BeaconSchedule(options.random, now)
-    this.#inAll = new TokenBucket(IN_ALL.rate, IN_ALL.burst, now)
+    this.#inAll = new TokenBucket(IN_ALL, now)
     this.#nonce = options.nonce()
     this.#nonceSince = now
   }

@@ -4,8 +4,8 @@ import type { Clock, Timer } from '../../clock.ts'
 import type { ErrorCode } from '../../errors.ts'
 import { plainAddress } from '../../network/addresses.ts'
 import type { InterfaceAddress } from '../../network/network.ts'
+import { TokenBucket, TokenBuckets } from '../../token-bucket.ts'
 import type { Milliseconds } from '../../types.ts'
-import { TokenBucket, TokenBuckets } from '../beacon/token-bucket.ts'
 import { instanceLabel, type ServiceType, serviceName } from './service-name.ts'
 
 /** Pauses between questions; the last is kept (RFC 6762 section 5.2 wants them to grow threefold at most an hour). */
@@ -24,7 +24,7 @@ const MAX_SERVICES = 1000
 const MAX_QUESTIONS = 64
 const MAX_RECORDS = 256
 /** Packets looked at, from one address and in all, a second and at once. */
-const PER_ADDRESS = { rate: 50, burst: 200, addresses: 4096 }
+const PER_ADDRESS = { rate: 50, burst: 200, keys: 4096 }
 const IN_ALL = { rate: 500, burst: 2000 }
 /** Questions for what came in pieces or fell silent: somebody else's packets must not make us send many of our own. */
 const ASKING = { rate: 10, burst: 40 }
@@ -161,8 +161,8 @@ export class MdnsResponder {
   constructor(options: ResponderOptions) {
     this.#options = options
     const { interfaceName, family, addresses, clock } = options
-    this.#inAll = new TokenBucket(IN_ALL.rate, IN_ALL.burst, clock.now())
-    this.#asking = new TokenBucket(ASKING.rate, ASKING.burst, clock.now())
+    this.#inAll = new TokenBucket(IN_ALL, clock.now())
+    this.#asking = new TokenBucket(ASKING, clock.now())
     const own = addresses.find((address) => address.family === 4)?.address
     const sockets =
       family === 4
