@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../clock.ts'
-import { type ErrorCode, PartylineError } from '../errors.ts'
+import type { ErrorCode } from '../errors.ts'
 import type { Certificate } from '../identity/certificate.ts'
+import { listenOn, portOf } from '../link/listen.ts'
 import { handshakeError } from '../link/tls-options.ts'
 import type { Logger } from '../logger.ts'
 import { plainAddress } from '../network/addresses.ts'
@@ -60,29 +61,14 @@ export class HubListener {
 
   /** Listens on IPv6 and IPv4; picks another port if this one is taken. Throws `local.port-taken` when there is none. */
   async listen(port: number): Promise<void> {
-    for (const wish of [port, 0]) {
-      for (const host of ['::', '0.0.0.0']) {
-        try {
-          this.#server.listen({ port: wish, host })
-          await once(this.#server, 'listening')
-          this.#server.on('error', (error) =>
-            this.#options.logger.warn("the hub's port reports an error", { error: error.message }),
-          )
-          return
-        } catch (error) {
-          const { code } = error as NodeJS.ErrnoException
-          // EAFNOSUPPORT, EADDRNOTAVAIL: no IPv6 here; IPv4 alone will do.
-          if (code === 'EADDRINUSE' || code === 'EACCES') break
-          if (host === '0.0.0.0') throw error
-        }
-      }
-    }
-    throw new PartylineError('local.port-taken', `port ${port} is in use or not permitted`)
+    await listenOn(this.#server, port, false)
+    this.#server.on('error', (error) =>
+      this.#options.logger.warn("the hub's port reports an error", { error: error.message }),
+    )
   }
 
   get port(): number {
-    const address = this.#server.address()
-    return typeof address === 'object' && address ? address.port : 0
+    return portOf(this.#server)
   }
 
   get counts(): { open: number; halfOpen: number; waiting: number } {

@@ -6,6 +6,7 @@ import type { Logger } from '../logger.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Milliseconds } from '../types.ts'
 import type { Link } from './link.ts'
+import { listenOn, portOf } from './listen.ts'
 import { tlsLink } from './tls-link.ts'
 import { handshakeError, provenPeer, type tlsOptions } from './tls-options.ts'
 
@@ -53,30 +54,15 @@ export class LinkListener {
 
   /** Listens on IPv6 and IPv4; picks another port if this one is taken, unless it is insisted on (`local.port-taken`). */
   async listen(port: number, insist: boolean): Promise<number> {
-    const wishes = insist ? [port] : [port, 0]
-    for (const wish of wishes) {
-      for (const host of ['::', '0.0.0.0']) {
-        try {
-          this.#server.listen({ port: wish, host })
-          await once(this.#server, 'listening')
-          this.#server.on('error', (error) =>
-            this.#options.logger.warn('the port reports an error', { error: error.message }),
-          )
-          return this.port
-        } catch (error) {
-          const { code } = error as NodeJS.ErrnoException
-          // EAFNOSUPPORT, EADDRNOTAVAIL: no IPv6 here; IPv4 alone will do.
-          if (code === 'EADDRINUSE' || code === 'EACCES') break
-          if (host === '0.0.0.0') throw error
-        }
-      }
-    }
-    throw new PartylineError('local.port-taken', `port ${port} is in use or not permitted`)
+    await listenOn(this.#server, port, insist)
+    this.#server.on('error', (error) =>
+      this.#options.logger.warn('the port reports an error', { error: error.message }),
+    )
+    return this.port
   }
 
   get port(): number {
-    const address = this.#server.address()
-    return typeof address === 'object' && address ? address.port : 0
+    return portOf(this.#server)
   }
 
   /** How many links there are, and how many of them in their handshake. */
