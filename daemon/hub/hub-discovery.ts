@@ -2,8 +2,8 @@ import { isIPv4 } from 'node:net'
 import type { Service } from 'bonjour-service'
 import type { Clock } from '../clock.ts'
 import type { Mdns } from '../discovery/mdns/mdns-network.ts'
+import type { Advertisement, Heard, MdnsService } from '../discovery/mdns/mdns-service.ts'
 import { instanceName, readRecord } from '../discovery/mdns/record.ts'
-import type { Advertisement, Heard, MdnsService } from '../discovery/mdns/responder.ts'
 import { MAX_LABEL } from '../discovery/mdns/service-name.ts'
 import { formatHostPort, type NetworkChange, type NetworkInterface, scopedAddress } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
@@ -135,9 +135,6 @@ export class HubDiscovery implements MdnsService {
     const hub = this.#found.get(key)
     if (hub) this.#forget(key, hub, on)
   }
-
-  /** An instance has the peer id in it: whoever else uses it has the same key, or lies. */
-  clashed(): void {}
 
   interfaceGone(name: string): void {
     for (const [key, hub] of [...this.#found]) this.#forget(key, hub, name)

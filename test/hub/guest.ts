@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Prober } from '../../daemon/discovery/discovery.ts'
-import type { Advertisement, MdnsService } from '../../daemon/discovery/mdns/responder.ts'
+import type { Advertisement, MdnsService } from '../../daemon/discovery/mdns/mdns-service.ts'
 import type { HubMdns } from '../../daemon/hub/hub-discovery.ts'
 import { Hubs } from '../../daemon/hub/hubs.ts'
 import type { Identity } from '../../daemon/identity/key.ts'

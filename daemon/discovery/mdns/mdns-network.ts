@@ -3,7 +3,8 @@ import type { Logger } from '../../logger.ts'
 import { interfaceOf } from '../../network/addresses.ts'
 import type { NetworkChange, NetworkInterface } from '../../network/network.ts'
 import type { Refusals } from '../../refusals.ts'
-import { MdnsResponder, type MdnsService } from './responder.ts'
+import type { MdnsService } from './mdns-service.ts'
+import { MdnsResponder } from './responder.ts'
 import { serviceName } from './service-name.ts'
 
 interface MdnsOptions {
@@ -74,11 +75,6 @@ export class Mdns {
   /** What a service advertises has changed. */
   advertise(service: MdnsService): void {
     for (const { responder } of this.#responders.values()) responder.advertise(service)
-  }
-
-  /** Asks on every interface whether anybody uses an instance name (RFC 6762 section 8.1). */
-  probe({ type }: MdnsService, instance: string): void {
-    for (const { responder } of this.#responders.values()) responder.probe(`${instance}.${serviceName(type)}`)
   }
 
   /** Asks on every interface for an instance. */

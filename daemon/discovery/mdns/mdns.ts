@@ -5,8 +5,8 @@ import type { Refusals } from '../../refusals.ts'
 import type { PeerId, Sighting } from '../../types.ts'
 import type { Announcement, DiscoveryEvents, DiscoveryMethod, DiscoveryState, Prober } from '../discovery.ts'
 import type { Mdns, MdnsState } from './mdns-network.ts'
+import type { Advertisement, Heard, MdnsService } from './mdns-service.ts'
 import { instanceName, ownHost, readRecord, txtOf } from './record.ts'
-import type { Advertisement, Heard, MdnsService } from './responder.ts'
 import { WatchedSightings } from './watched-sightings.ts'
 
 interface MdnsDiscoveryOptions {

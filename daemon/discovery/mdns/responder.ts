@@ -2,20 +2,16 @@ import { createSocket } from 'node:dgram'
 import { Bonjour, type Browser, type Service } from 'bonjour-service'
 import type { Clock, Timer } from '../../clock.ts'
 import type { ErrorCode } from '../../errors.ts'
-import { plainAddress } from '../../network/addresses.ts'
 import type { InterfaceAddress } from '../../network/network.ts'
 import { TokenBucket, TokenBuckets } from '../../token-bucket.ts'
 import type { Milliseconds } from '../../types.ts'
-import { instanceLabel, type ServiceType, serviceName } from './service-name.ts'
+import { Answers, RECORD_TTL } from './answers.ts'
+import { type DnsPacket, type DnsRecord, instancesIn, liveRecords, otherHostOf } from './dns-records.ts'
+import type { Advertisement, Heard, MdnsService } from './mdns-service.ts'
+import { instanceLabel, serviceName } from './service-name.ts'
 
 /** Pauses between questions; the last is kept (RFC 6762 section 5.2 wants them to grow threefold at most an hour). */
 const QUESTIONS: readonly Milliseconds[] = [1000, 3000, 9000, 27_000, 60_000]
-/** The same records are not multicast again within this (RFC 6762 section 6). */
-const ANSWER_PAUSE: Milliseconds = 1000
-/** Answers to shared records wait for up to this, so that all hosts do not answer at once (RFC 6762 section 6). */
-const ANSWER_SPREAD: Milliseconds = 100
-/** Records live this long in others' caches, in seconds: long enough to survive lost packets, short enough to be gone with the host. */
-const RECORD_TTL = 120
 /** Known answers told in a question, as many as fit in one packet. */
 const MAX_KNOWN_ANSWERS = 15
 /** Services that the package's browser keeps; it looks through all of them for each that comes. */
@@ -28,77 +24,27 @@ const PER_ADDRESS = { rate: 50, burst: 200, keys: 4096 }
 const IN_ALL = { rate: 500, burst: 2000 }
 /** Questions for what came in pieces or fell silent: somebody else's packets must not make us send many of our own. */
 const ASKING = { rate: 10, burst: 40 }
+/** Questions whether a name is free, and the pause after each; before the first one of up to as long (RFC 6762 section 8.1). */
+const PROBES = 3
+const PROBE_PAUSE: Milliseconds = 250
+/** An announcement is repeated after this, lest the first was lost (RFC 6762 section 8.3). */
+const ANNOUNCE_AGAIN: Milliseconds = 1000
 /** A goodbye may take this long. */
 const GOODBYE_PATIENCE: Milliseconds = 500
 
-/** A resource record, as `multicast-dns` gives and takes it. */
-export interface DnsRecord {
-  readonly name: string
-  readonly type: string
-  ttl?: number
-  readonly data: unknown
-}
-
-export interface DnsPacket {
-  readonly questions?: readonly { readonly name: string; readonly type: string }[]
-  readonly answers?: readonly DnsRecord[]
-  readonly additionals?: readonly DnsRecord[]
-}
-
-export interface PacketSource {
+interface PacketSource {
   readonly address: string
   readonly port: number
 }
 
 type Done = (error?: Error | null) => void
 
-/** What this host tells of itself in one service. */
-export interface Advertisement {
-  /** The instance: one label of at most 63 bytes of UTF-8, without dots. */
-  readonly instance: string
-  readonly port: number
-  /** In the order in which the keys are to stand. */
-  readonly txt: Readonly<Record<string, string>>
-  /** Its host name, with `.local`. The machine's own belongs to whoever answers for it, avahi say. */
-  readonly host: string
-}
-
-/** A service of DNS-SD, as one part of the daemon uses it on every interface. */
-export interface MdnsService {
-  readonly type: ServiceType
-  /** Whether others are looked for. */
-  readonly browses: boolean
-  /** What is advertised now; undefined for nothing. */
-  advertisement(): Advertisement | undefined
-  /** Full names of the instances that need not answer our questions. */
-  known(interfaceName: string, family: 4 | 6): readonly string[]
-  /** An instance was told of; `service` is the package's, with whatever a stranger wrote into it. */
-  found(service: Service, from: Heard): void
-  /** An instance said goodbye. */
-  lost(fqdn: string, from: Pick<Heard, 'interface' | 'responder'>): void
-  /** The instance and host name that nobody else may use; a service whose instance is unique by itself claims nothing. */
-  claim?(): { readonly instance: string; readonly host: string } | undefined
-  /** Somebody else, whose host name is `host`, uses the instance that is claimed (RFC 6762 section 9). */
-  clashed?(instance: string, host: string): void
-  /** An interface has gone, and all that was heard there. */
-  interfaceGone(name: string): void
-}
-
-/** Where something was heard. */
-export interface Heard {
-  readonly interface: string
-  /** The source of the packet, without a zone. */
-  readonly address: string
-  /** The addresses that the packet tells of the instance's host. */
-  readonly addresses: readonly string[]
-  readonly responder: MdnsResponder
-}
-
 /** What lies below `bonjour-service`; its types keep it private, and its answers need mending (RFC 6762 section 6 and 7). */
 interface Internals {
   readonly registry: { readonly services: Service[] }
   readonly server: {
     respondToQuery(packet: DnsPacket): void
+    register(records: readonly DnsRecord[]): void
     unregister(records: readonly DnsRecord[]): void
     readonly mdns: {
       respond(response: DnsRecord[] | { answers: DnsRecord[]; additionals?: DnsRecord[] }, done?: Done): void
@@ -137,8 +83,12 @@ type KnownService = Service & { readonly rawTxt?: unknown }
 /** One service on this interface and family. */
 interface Served {
   readonly service: MdnsService
-  readonly browser: Browser | undefined
+  browser: Browser | undefined
+  /** What is announced. */
   published: Service | undefined
+  /** The full name and host that are announced, or will be as soon as the name is known to be free. */
+  own: { readonly fqdn: string; readonly instance: string; readonly host: string } | undefined
+  probing: Timer | undefined
 }
 
 /** mDNS on one interface and family: announces, answers, asks. */
@@ -150,12 +100,13 @@ export class MdnsResponder {
   readonly #perAddress = new TokenBuckets(PER_ADDRESS)
   readonly #inAll: TokenBucket
   readonly #asking: TokenBucket
-  readonly #lastAnswers = new Map<string, Milliseconds>()
+  readonly #answers: Answers
   readonly #timers = new Set<Timer>()
-  readonly #respond: Internals['server']['mdns']['respond']
   readonly #served = new Map<MdnsService, Served>()
   #asked = 0
   #question: Timer | undefined
+  /** While an answer is for one who asks whether a name is free. */
+  #defends = false
   #closed = false
 
   constructor(options: ResponderOptions) {
@@ -191,21 +142,33 @@ export class MdnsResponder {
       const [packet, from] = args as [DnsPacket, PacketSource]
       return this.#admit(packet, from, () => emit(event, event === 'query' ? packet : this.#completed(packet), from))
     }
-    this.#respond = this.#mdns.respond.bind(this.#mdns)
-    this.#mdns.respond = (response, done) => this.#answer(response, done)
+    const respond = this.#mdns.respond.bind(this.#mdns)
+    this.#answers = new Answers({
+      clock,
+      addresses,
+      send: ({ answers, additionals }, done) => respond({ answers: [...answers], additionals: [...additionals] }, done),
+      isShared: (record) => this.#isShared(record),
+    })
+    this.#mdns.respond = (response, done = () => {}) => {
+      const { answers, additionals = [] } = Array.isArray(response) ? { answers: response } : response
+      if (this.#closed && !answers.some(({ ttl }) => ttl === 0)) done()
+      else this.#answers.give(answers, additionals, this.#defends, done)
+    }
     this.#mdns.removeAllListeners('query')
     this.#mdns.on('query', (packet) => {
-      const questions = this.#unanswered(packet)
-      if (questions.length > 0) server.respondToQuery({ ...packet, questions })
+      for (const question of this.#unanswered(packet)) {
+        this.#defends = question.type === 'ANY'
+        server.respondToQuery({ questions: [question] })
+        this.#defends = false
+      }
     })
     const query = this.#mdns.query.bind(this.#mdns)
     this.#mdns.query = (question, type, done) => {
       const served = [...this.#served.values()].find(({ service }) => serviceName(service.type) === question)
       query(served ? this.#questionOf(served) : question, type, done)
     }
+    this.#mdns.on('response', this.#heard)
     for (const service of options.services()) this.serve(service)
-    // After the browsers, so that they know the services already.
-    this.#mdns.on('response', (packet, from) => this.#heard(packet, from))
   }
 
   /** Begins to browse and advertise a service. */
@@ -213,18 +176,17 @@ export class MdnsResponder {
     if (this.#closed || this.#served.has(service)) return
     const name = serviceName(service.type)
     // The browser asks as it is made: by then the service has to be known, for its known answers.
-    const served: { -readonly [K in keyof Served]: Served[K] } = { service, browser: undefined, published: undefined }
+    const served: Served = { service, browser: undefined, published: undefined, own: undefined, probing: undefined }
     this.#served.set(service, served)
     this.advertise(service)
     if (!service.browses) return
     served.browser = this.#bonjour.find({ type: service.type })
     served.browser.on('down', ({ fqdn }: Service) => {
-      if (isInstanceOf(fqdn, name)) service.lost(fqdn, this.#here())
+      if (instanceLabel(fqdn, name) !== undefined) service.lost(fqdn, this.#here())
     })
-    // Its listener was added after ours: ours has to be the last.
-    const heard = this.#heard
-    this.#mdns.removeListener('response', heard)
-    this.#mdns.on('response', heard)
+    // Ours has to come after the browser's, which then knows the instance already.
+    this.#mdns.removeListener('response', this.#heard)
+    this.#mdns.on('response', this.#heard)
     this.#askAgain()
   }
 
@@ -234,21 +196,47 @@ export class MdnsResponder {
     if (!served) return
     this.#served.delete(service)
     served.browser?.stop()
+    served.probing?.cancel()
     await this.#withdraw(served)
   }
 
   /**
    * Announces what a service advertises now. What is new about an instance is announced in place of what was (RFC 6762 section 8.4); an
-   * instance that is no longer advertised gets a goodbye.
+   * instance that is no longer advertised gets a goodbye. A new name that may be somebody else's is asked for first.
    */
   advertise(service: MdnsService): void {
     const served = this.#served.get(service)
     if (!served) return
     const next = service.advertisement()
-    const { published } = served
-    if (published && next && published.fqdn === `${next.instance}.${serviceName(service.type)}`) this.#forget(published)
-    else void this.#withdraw(served)
-    served.published = next && this.#publish(service.type, next)
+    const { published, own, probing } = served
+    const fqdn = next && `${next.instance}.${serviceName(service.type)}`
+    served.own = next && fqdn ? { fqdn, instance: next.instance, host: next.host } : undefined
+    // What is advertised by then is what will be announced.
+    if (probing && own?.fqdn === fqdn) return
+    probing?.cancel()
+    served.probing = undefined
+    if (next && published && published.fqdn === fqdn) {
+      this.#forget(published)
+      this.#publish(served, next)
+      return
+    }
+    void this.#withdraw(served)
+    if (next && service.clashed) served.probing = this.#after(Math.random() * PROBE_PAUSE, () => this.#probe(served))
+    else if (next) this.#publish(served, next)
+  }
+
+  /** Asks whether the name is free, and announces it when nobody has said no (`clashed` is what happens then). */
+  #probe(served: Served, asked = 0): void {
+    const { service, own } = served
+    served.probing = undefined
+    if (!own) return
+    if (asked < PROBES) {
+      this.#mdns.query({ questions: [{ name: own.fqdn, type: 'ANY' }] })
+      served.probing = this.#after(PROBE_PAUSE, () => this.#probe(served, asked + 1))
+      return
+    }
+    const next = service.advertisement()
+    if (next) this.#publish(served, next)
   }
 
   /** Asks for records that should have come with others and did not (another responder may split its answers). */
@@ -263,16 +251,12 @@ export class MdnsResponder {
     })
   }
 
-  /** Asks whether anybody uses an instance name (RFC 6762 section 8.1). */
-  probe(fqdn: string): void {
-    this.#mdns.query({ questions: [{ name: fqdn, type: 'ANY' }] })
-  }
-
   /** Says goodbye, unless the interface is gone, and closes the socket. */
   async close(goodbye: boolean): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     for (const timer of this.#timers) timer.cancel()
+    this.#answers.close()
     for (const { browser } of this.#served.values()) browser?.stop()
     if (goodbye) await this.#patiently((done) => this.#bonjour.unpublishAll(done))
     this.#bonjour.destroy()
@@ -298,7 +282,7 @@ export class MdnsResponder {
 
   /** Every response: who is new is found, who is known is fresh again, and what came in pieces is asked for. */
   readonly #heard = (packet: DnsPacket, from: PacketSource): void => {
-    const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])].filter(({ ttl = 0 }) => ttl > 0)
+    const records = liveRecords(packet)
     for (const served of this.#served.values()) {
       this.#lookForClash(served, records)
       if (!served.browser) continue
@@ -320,8 +304,7 @@ export class MdnsResponder {
    * that a response tells of is added to it.
    */
   #completed(packet: DnsPacket): DnsPacket {
-    const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])]
-    const live = records.filter(({ ttl = 0 }) => ttl > 0)
+    const live = liveRecords(packet)
     const added: DnsRecord[] = []
     for (const served of this.#served.values()) {
       if (!served.browser) continue
@@ -348,16 +331,10 @@ export class MdnsResponder {
     return browser?.services.find((service) => service.fqdn === fqdn)
   }
 
-  /** Somebody else's SRV for our instance: its host is another's (RFC 6762 section 9). */
-  #lookForClash({ service }: Served, records: readonly DnsRecord[]): void {
-    const claim = service.claim?.()
-    if (!claim) return
-    const fqdn = `${claim.instance}.${serviceName(service.type)}`.toLowerCase()
-    for (const { type, name, data } of records) {
-      const target = (data as { target?: unknown } | undefined)?.target
-      if (type !== 'SRV' || name.toLowerCase() !== fqdn || typeof target !== 'string' || target === claim.host) continue
-      return service.clashed?.(claim.instance, target)
-    }
+  #lookForClash({ service, own, published }: Served, records: readonly DnsRecord[]): void {
+    if (!own || !service.clashed) return
+    const host = otherHostOf(own.fqdn, own.host, records)
+    if (host !== undefined) service.clashed({ instance: own.instance, host, isAnnounced: published?.fqdn === own.fqdn })
   }
 
   /** The browser forgets nobody by itself: what is too many goes, oldest first. */
@@ -371,35 +348,50 @@ export class MdnsResponder {
     return { interface: this.#options.interfaceName, responder: this }
   }
 
-  #publish(type: ServiceType, { instance, port, txt, host }: Advertisement): Service {
-    return this.#bonjour.publish({
+  #publish(served: Served, { instance, port, txt, host }: Advertisement): void {
+    const published = this.#bonjour.publish({
       name: instance,
-      type,
+      type: served.service.type,
       port,
       txt: { ...txt },
       host,
-      // Whether a name is free is found out before, where it has to be.
+      // The package says of a name that is taken only that it is.
       probe: false,
       disableIPv6: this.#options.family === 4,
+    })
+    served.published = published
+    this.#after(ANNOUNCE_AGAIN, () => {
+      if (served.published === published) this.#mdns.respond(recordsOf(published))
     })
   }
 
   async #withdraw(served: Served): Promise<void> {
     const { published } = served
+    if (!published) return
     served.published = undefined
-    if (published) await this.#patiently((done) => published.stop?.(done))
+    this.#answers.forget(published.fqdn)
+    const gone = this.#patiently((done) => published.stop?.(done))
+    // The package forgets by name and type: the host's addresses and the list of services are others' too.
+    const { server } = this.#internals
+    for (const other of this.#served.values()) if (other.published) server.register(recordsOf(other.published))
+    await gone
   }
 
   /** Without a goodbye: its records are about to be replaced. */
   #forget(published: Service): void {
     const { registry, server } = this.#internals
-    server.unregister(published.records() as unknown as DnsRecord[])
+    server.unregister(recordsOf(published))
     published.activated = false
     published.destroyed = true
     const index = registry.services.indexOf(published)
     if (index >= 0) registry.services.splice(index, 1)
-    // The same answer within a second is held back, and this one is not the same.
-    this.#lastAnswers.clear()
+    this.#answers.forget(published.fqdn)
+  }
+
+  /** True for an address of a host name under which another service is still announced. */
+  #isShared({ type, name }: DnsRecord): boolean {
+    if (this.#closed || (type !== 'A' && type !== 'AAAA')) return false
+    return [...this.#served.values()].some(({ published }) => published?.host === name)
   }
 
   #patiently(task: (done: () => void) => void): Promise<void> {
@@ -448,36 +440,6 @@ export class MdnsResponder {
     })
   }
 
-  /** Mends an answer: this interface's addresses only, modest lifetimes, not the same again within a second. */
-  #answer(response: Parameters<Internals['server']['mdns']['respond']>[0], done: Done = () => {}): void {
-    const { answers, additionals = [] } = Array.isArray(response) ? { answers: response } : response
-    const mended = { answers: this.#mend(answers), additionals: this.#mend(additionals) }
-    const isGoodbye = answers.some(({ ttl }) => ttl === 0)
-    if (isGoodbye || this.#closed) return this.#respond(mended, done)
-    const key = mended.answers.map(({ name, type }) => `${name} ${type}`).join(' ')
-    const { clock } = this.#options
-    const now = clock.now()
-    const last = this.#lastAnswers.get(key)
-    const wait = last === undefined ? 0 : Math.max(0, last + ANSWER_PAUSE - now) + Math.random() * ANSWER_SPREAD
-    // One is waiting already: it will do for this asker too.
-    if (last !== undefined && last > now) return done()
-    this.#lastAnswers.set(key, now + wait)
-    if (wait === 0) return this.#respond(mended, done)
-    this.#after(wait, () => this.#respond(mended, done))
-  }
-
-  /** Records of which there is one are to replace what others have cached (RFC 6762 section 10.2). */
-  #mend(records: readonly DnsRecord[]): DnsRecord[] {
-    const { addresses } = this.#options
-    // Resolvers give one address to programs, and Finch refuses whoever calls from another: not the link-local one where we call from a better.
-    const better = addresses.some(({ family, scope }) => family === 6 && scope !== 'link-local')
-    const told = addresses.filter(({ family, scope }) => family === 4 || scope !== 'link-local' || !better)
-    const own = new Set(told.map(({ address }) => address))
-    return records
-      .filter(({ type, data }) => (type !== 'A' && type !== 'AAAA') || own.has(plainAddress(String(data))))
-      .map((record) => ({ ...record, flush: record.type !== 'PTR', ttl: record.ttl === 0 ? 0 : RECORD_TTL }))
-  }
-
   #after(delay: Milliseconds, task: () => void): Timer {
     const timer = this.#options.clock.after(delay, () => {
       this.#timers.delete(timer)
@@ -488,15 +450,4 @@ export class MdnsResponder {
   }
 }
 
-/** The instances of a service that records tell of. */
-function instancesIn(records: readonly DnsRecord[], name: string): Set<string> {
-  const told = records.flatMap((record) => {
-    if (record.type === 'PTR') return record.name.toLowerCase() === name ? [String(record.data)] : []
-    return record.type === 'SRV' || record.type === 'TXT' ? [record.name] : []
-  })
-  return new Set(told.filter((fqdn) => isInstanceOf(fqdn, name)))
-}
-
-function isInstanceOf(fqdn: string, name: string): boolean {
-  return instanceLabel(fqdn, name) !== undefined
-}
+const recordsOf = (service: Service): DnsRecord[] => service.records() as unknown as DnsRecord[]

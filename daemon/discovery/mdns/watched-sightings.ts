@@ -3,7 +3,8 @@ import type { Clock, Timer } from '../../clock.ts'
 import { plainAddress } from '../../network/addresses.ts'
 import type { Milliseconds, PeerId, Sighting } from '../../types.ts'
 import type { DiscoveryEvents, Prober } from '../discovery.ts'
-import type { MdnsResponder, MdnsService } from './responder.ts'
+import type { MdnsService } from './mdns-service.ts'
+import type { MdnsResponder } from './responder.ts'
 
 /** Hosts followed, an entry for each address. */
 const MAX_ENTRIES = 10_000

@@ -2,7 +2,8 @@ import type { Clock, Timer } from '../../clock.ts'
 import type { HostPort, Milliseconds, PeerId } from '../../types.ts'
 import { type Contacts, contactId } from '../../xmpp/contacts.ts'
 import type { LanInstance } from '../../xmpp/lan-roster.ts'
-import type { MdnsResponder, MdnsService } from '../mdns/responder.ts'
+import type { MdnsService } from '../mdns/mdns-service.ts'
+import type { MdnsResponder } from '../mdns/responder.ts'
 import { serviceName } from '../mdns/service-name.ts'
 
 /** Instances known at a time; who comes when there are as many is not listed. */

@@ -10,18 +10,17 @@ import type { LanInstance, LanRoster } from '../../xmpp/lan-roster.ts'
 import type { Announcement, DiscoveryEvents, DiscoveryMethod, DiscoveryState, Prober } from '../discovery.ts'
 import { discoveryState } from '../mdns/mdns.ts'
 import type { Mdns } from '../mdns/mdns-network.ts'
+import type { Advertisement, Clash, Heard, MdnsService } from '../mdns/mdns-service.ts'
 import { ownHost } from '../mdns/record.ts'
-import type { Advertisement, Heard, MdnsService } from '../mdns/responder.ts'
 import { instanceLabel, serviceName } from '../mdns/service-name.ts'
 import { WatchedSightings } from '../mdns/watched-sightings.ts'
 import { InstanceTable } from './instance-table.ts'
 import { type Caps, presenceInstance, presenceTxt, readPresence } from './record.ts'
 
-/** Questions whether a name is free, and the pause after each (RFC 6762 section 8.1). */
-const PROBES = 3
-const PROBE_PAUSE: Milliseconds = 250
-/** Names tried, one after the other. */
+/** Names tried, one after the other; after so many taken ones each further one has to wait (RFC 6762 section 8.1). */
 const MAX_CLASHES = 99
+const MAX_QUICK_CLASHES = 15
+const CLASH_PAUSE: Milliseconds = 5000
 /** How long `lookUp` waits, and how many may. */
 const LOOK_UP: Milliseconds = 2000
 const MAX_LOOK_UPS = 256
@@ -30,7 +29,7 @@ interface PresenceOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly refusals: Refusals
-  readonly mdns: Mdns
+  readonly mdns: Pick<Mdns, 'attach' | 'detach' | 'advertise' | 'askFor' | 'networkChanged' | 'states'>
   readonly contacts: Contacts
   readonly caps: Caps
   /** The machine's name. */
@@ -58,8 +57,8 @@ export class PresenceDiscovery implements DiscoveryMethod, MdnsService, LanRoste
   #presence: Presence = AVAILABLE
   #sightings: WatchedSightings | undefined
   #clashes = 0
-  /** While a name is being asked for it is not announced. */
-  #probing: Timer | undefined
+  /** While too many names were taken. */
+  #resting: Timer | undefined
 
   constructor(options: PresenceOptions) {
     this.#options = options
@@ -89,12 +88,11 @@ export class PresenceDiscovery implements DiscoveryMethod, MdnsService, LanRoste
     })
     this.#table.start()
     mdns.attach(this, interfaces)
-    this.#claimName()
   }
 
   async stop(): Promise<void> {
-    this.#probing?.cancel()
-    this.#probing = undefined
+    this.#resting?.cancel()
+    this.#resting = undefined
     this.#sightings?.stop()
     this.#sightings = undefined
     this.#table.stop()
@@ -106,19 +104,18 @@ export class PresenceDiscovery implements DiscoveryMethod, MdnsService, LanRoste
     if (!this.#announcement) return
     this.#interfaces = change.interfaces
     this.#options.mdns.networkChanged(change)
-    if (change.appeared.length > 0 || change.altered.length > 0 || change.slept > 0) this.#claimName()
   }
 
   renamed(name: string): void {
     if (!this.#announcement) return
     this.#announcement = { ...this.#announcement, name }
     this.#clashes = 0
-    this.#claimName()
+    this.#options.mdns.advertise(this)
   }
 
   setPresence(presence: Presence): void {
     this.#presence = presence
-    if (this.#announcement && !this.#probing) this.#options.mdns.advertise(this)
+    if (this.#announcement) this.#options.mdns.advertise(this)
   }
 
   states(): readonly DiscoveryState[] {
@@ -164,7 +161,7 @@ export class PresenceDiscovery implements DiscoveryMethod, MdnsService, LanRoste
   // What mDNS asks and tells
 
   advertisement(): Advertisement | undefined {
-    if (!this.#announcement || this.#probing) return undefined
+    if (!this.#announcement || this.#resting) return undefined
     const { peer, name, port } = this.#announcement
     const { caps } = this.#options
     const txt = presenceTxt({ name, presence: this.#presence, caps }, { peer, port })
@@ -176,18 +173,19 @@ export class PresenceDiscovery implements DiscoveryMethod, MdnsService, LanRoste
     return [...hosts, ...this.#table.freshContacts(interfaceName)]
   }
 
-  claim(): { instance: string; host: string } | undefined {
-    return this.#announcement && { instance: this.self(), host: ownHost(this.#announcement.peer) }
-  }
-
-  clashed(instance: string, host: string): void {
-    const own = this.claim()
-    if (!own || own.instance !== instance || this.#clashes >= MAX_CLASHES) return
+  clashed({ instance, host, isAnnounced }: Clash): void {
+    const { clock, logger, mdns } = this.#options
+    if (!this.#announcement || instance !== this.self() || this.#clashes >= MAX_CLASHES) return
     // Two hosts that took a name at the same moment: one of them keeps it.
-    if (host.startsWith('partyline-') && !this.#probing && own.host < host) return
+    if (isAnnounced && host.startsWith('partyline-') && ownHost(this.#announcement.peer) < host) return
     this.#clashes++
-    this.#options.logger.info('somebody else on the LAN has this name', { instance, next: this.self() })
-    this.#claimName()
+    logger.info('somebody else on the LAN has this name', { instance, next: this.self() })
+    if (this.#clashes > MAX_QUICK_CLASHES)
+      this.#resting ??= clock.after(CLASH_PAUSE, () => {
+        this.#resting = undefined
+        mdns.advertise(this)
+      })
+    mdns.advertise(this)
   }
 
   found(service: Service, heard: Heard): void {
@@ -225,25 +223,6 @@ export class PresenceDiscovery implements DiscoveryMethod, MdnsService, LanRoste
   interfaceGone(name: string): void {
     this.#sightings?.forget(name)
     this.#table.forget(name)
-  }
-
-  /** Asks three times whether the name is free, and then announces it. */
-  #claimName(): void {
-    const { clock, mdns } = this.#options
-    this.#probing?.cancel()
-    let asked = 0
-    const ask = (): void => {
-      if (asked++ === PROBES) {
-        this.#probing = undefined
-        mdns.advertise(this)
-        return
-      }
-      this.#probing = clock.after(PROBE_PAUSE, ask)
-      mdns.probe(this, this.self())
-    }
-    ask()
-    // Whatever was announced under another name is taken back.
-    mdns.advertise(this)
   }
 
   /** Where the instance may be dialled from this interface: where the packet came from, and what it tells that is on the same network. */
