@@ -238,6 +238,10 @@ function fileHandlers({ people, files }: HandlerParts): Group<'files'> {
 function chatHandlers({ people, chat }: HandlerParts): Group<'chat'> {
   return {
     'chat.send': ({ peer, text }) => chat.send(people.anyone(peer), text),
+    'chat.compose': ({ peer, composing }) => {
+      chat.compose(people.anyone(peer), composing)
+      return {}
+    },
     'chat.history': ({ peer, limit }) => chat.lines(peer === undefined ? undefined : people.anyone(peer), limit),
   }
 }

@@ -581,6 +581,14 @@ export const METHODS = {
     errors: peerErrors,
     example: { params: { peer: 'anna', limit: 10 }, result: [] },
   },
+  'chat.compose': {
+    about: 'Tells somebody with a plain XMPP client that the user is writing, or stopped (XEP-0085); best effort.',
+    who: 'app',
+    params: z.object({ peer: peerArg, composing: z.boolean() }),
+    result: empty,
+    errors: peerErrors,
+    example: { params: { peer: 'xmpp:ben@h2', composing: true }, result: {} },
+  },
   'presence.set': {
     about: 'Tells everyone on the LAN and at the hubs whether the user wants to be talked to.',
     who: 'app',

@@ -108,6 +108,11 @@ export class ChatService {
     this.#keep({ peer: from, direction: 'in', text: clean, at: clock.wall(), encrypted: false, via })
   }
 
+  /** Tells a plain XMPP client that the user is writing, or stopped to; hosts are not told. */
+  compose(to: PeerId | ContactId, composing: boolean): void {
+    if (isContactId(to)) this.#options.contacts.composing(to, composing)
+  }
+
   /** Somebody is writing, or stopped to. */
   composing(peer: PeerId | ContactId, composing: boolean): void {
     this.#options.publish('chat.state', { peer, composing })

@@ -57,6 +57,7 @@ let sent: { peer: PeerId; message: { text: string; id: string } }[]
 let failure: Error | undefined
 let signals: FakeSignals
 let handedOver: [ContactId, string][]
+let composed: [ContactId, boolean][]
 let contacts: ContactChat
 let published: ChatLine[]
 let states: unknown[]
@@ -69,6 +70,7 @@ beforeEach(async () => {
   keep = 10
   blocked = new Set()
   ways = new Set([ANNA, BEN])
+  composed = []
   sent = []
   failure = undefined
   signals = new FakeSignals()
@@ -81,7 +83,7 @@ beforeEach(async () => {
       handedOver.push([contact, text])
       return contact === ALICE ? 'lan' : 'hub'
     },
-    composing: () => {},
+    composing: (...told) => void composed.push(told),
   }
   chat = new ChatService({
     clock,
@@ -406,6 +408,16 @@ describe('chat with plain XMPP clients', () => {
     clock.advance(500)
     for (let times = 0; times < 100; times++) chat.arrived(ALICE, 'hallo', 'hub')
     expect(published).toHaveLength(36)
+  })
+
+  test('are told when the user is writing; hosts are not', () => {
+    chat.compose(ALICE, true)
+    chat.compose(ANNA, true)
+    chat.compose(ALICE, false)
+    expect(composed).toEqual([
+      [ALICE, true],
+      [ALICE, false],
+    ])
   })
 
   test('tells when they are writing', () => {
