@@ -4,6 +4,7 @@ import type { Publish } from '../../ipc/api.ts'
 import type { HubStatus, Result } from '../../ipc/methods.ts'
 import { PartylineError } from '../errors.ts'
 import { fileError } from '../file-error.ts'
+import { cleanName } from '../identity/host-name.ts'
 import type { PeerId } from '../types.ts'
 import type { HubServer } from './hub-server.ts'
 import type { Hubs } from './hubs.ts'
@@ -11,10 +12,11 @@ import { formatHubTicket } from './ticket.ts'
 
 interface HubServiceOptions {
   readonly self: PeerId
-  /** A hub that is not started yet; an empty name means one made from this host's. */
+  /** A hub that is not started yet. */
   readonly create: (name: string) => HubServer
-  readonly hubs: Hubs
+  readonly hubs: Pick<Hubs, 'advertise' | 'status' | 'join' | 'leave'>
   readonly port: () => number
+  /** The name of a hub that was given none. */
   readonly name: () => string
   /** This host's addresses that others may reach. */
   readonly addresses: () => readonly string[]
@@ -37,27 +39,23 @@ export class HubService {
     this.#options = options
   }
 
-  /** Makes this host a hub, if it is none. Throws `usage.invalid-argument` when it is one of another name. */
-  start(name: string = this.#options.name()): Promise<HubStatus> {
+  /** Makes this host a hub, if it is none. Throws `usage.invalid-argument` when it is one of another name than the given. */
+  start(name?: string): Promise<HubStatus> {
     return this.#inTurn(() => this.#start(name))
   }
 
-  /** Throws `local.no-hub`. */
-  async stop(): Promise<void> {
-    if (!this.#server) throw new PartylineError('local.no-hub', 'this host is no hub')
-    await this.close()
+  /** Ends the hub of this host; it keeps nothing. Throws `local.no-hub`. */
+  stop(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#server) throw noHub()
+      await this.#stop(this.#server)
+    })
   }
 
-  /** Ends the hub of this host, if it is one; it keeps nothing. */
+  /** Ends the hub of this host, if it is one. */
   close(): Promise<void> {
     return this.#inTurn(async () => {
-      const server = this.#server
-      if (!server) return
-      this.#server = undefined
-      await this.#options.hubs.advertise(undefined)
-      await server.stop()
-      await rm(this.#options.certificateFile, { force: true })
-      this.#options.publish('hub.changed', {})
+      if (this.#server) await this.#stop(this.#server)
     })
   }
 
@@ -80,7 +78,7 @@ export class HubService {
   /** What people and hosts log in with; `change` sets another PIN first, a random one where it names none. Throws `local.no-hub`. */
   door(change?: { readonly pin: string | undefined }): Result<'hub.pin'> {
     const server = this.#server
-    if (!server) throw new PartylineError('local.no-hub', 'this host is no hub')
+    if (!server) throw noHub()
     if (change) server.setPin(change.pin)
     const addresses = this.#options.addresses().map((address) => ({ address, port: server.port }))
     return { pin: server.pin, ticket: formatHubTicket({ peer: this.#options.self, addresses, name: server.name }) }
@@ -97,18 +95,26 @@ export class HubService {
   /** Leaves a hub, by name, address or ticket. Throws `local.no-hub`. */
   leave(hub: string): HubStatus {
     const { hubs, remembered, remember } = this.#options
-    const forgotten = hubs.leave(hub)
-    remember(remembered().filter((known) => known !== hub && !forgotten.includes(known)))
+    const before = remembered()
+    let forgotten: readonly string[] = []
+    try {
+      forgotten = hubs.leave(hub)
+    } catch (error) {
+      // What the settings hold and nobody can join is to be got rid of as well.
+      if (!before.includes(hub)) throw error
+    }
+    const after = before.filter((known) => known !== hub && !forgotten.includes(known))
+    if (after.length < before.length) remember(after)
     return this.status()
   }
 
-  async #start(name: string): Promise<HubStatus> {
+  async #start(name: string | undefined): Promise<HubStatus> {
     const running = this.#server
-    if (running && name !== '' && name !== running.name)
+    if (running && name !== undefined && cleanName(name) !== running.name)
       throw new PartylineError('usage.invalid-argument', `this host is the hub ${running.name} already`)
     if (running) return this.status()
     const { create, hubs, port, certificateFile, publish } = this.#options
-    const server = create(name)
+    const server = create(name ?? this.#options.name())
     await server.start({ port: port() })
     try {
       await writeFileAtomic(certificateFile, server.certificatePem, { mode: 0o644 })
@@ -122,9 +128,22 @@ export class HubService {
     return this.status()
   }
 
+  async #stop(server: HubServer): Promise<void> {
+    const { hubs, certificateFile, publish } = this.#options
+    this.#server = undefined
+    await hubs.advertise(undefined)
+    await server.stop()
+    await rm(certificateFile, { force: true })
+    publish('hub.changed', {})
+  }
+
   #inTurn<T>(task: () => Promise<T>): Promise<T> {
     const turn = this.#turn.then(task, task)
     this.#turn = turn.catch(() => {})
     return turn
   }
+}
+
+function noHub(): PartylineError {
+  return new PartylineError('local.no-hub', 'this host is no hub')
 }
