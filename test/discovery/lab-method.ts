@@ -6,9 +6,12 @@ import type {
   DiscoveryMethod,
   DiscoveryState,
 } from '../../daemon/discovery/discovery.ts'
+import type { Advertisement } from '../../daemon/discovery/mdns/mdns-service.ts'
 import type { ErrorCode } from '../../daemon/errors.ts'
 import type { NetworkChange, NetworkInterface } from '../../daemon/network/network.ts'
-import type { DiscoveryName, PeerId, Sighting } from '../../daemon/types.ts'
+import type { DiscoveryName, PeerId, Presence, Sighting } from '../../daemon/types.ts'
+import type { Contact } from '../../daemon/xmpp/contacts.ts'
+import type { LanInstance } from '../../daemon/xmpp/lan-roster.ts'
 import type { Lab } from '../lab/lab.ts'
 import type { SuiteHost } from './method-suite.ts'
 import { SightingLog } from './sighting-log.ts'
@@ -21,8 +24,15 @@ type Line =
   | { event: 'seen'; sighting: Sighting }
   | { event: 'gone'; peer: PeerId; method: DiscoveryName; interface: string; address?: string }
   | { event: 'started'; states: readonly DiscoveryState[] }
-  | { event: 'states'; states: readonly DiscoveryState[]; refused: Partial<Record<ErrorCode, number>> }
+  | { event: 'states'; states: readonly DiscoveryState[]; refused: Partial<Record<ErrorCode, number>>; self: string }
+  | { event: 'contact'; contact: Contact; change: 'changed' | 'gone' }
+  | { event: 'presence'; peer: PeerId; presence: Presence }
+  | { event: 'found'; instance?: LanInstance }
+  | { event: 'detached' }
   | { event: 'stopped' }
+
+/** A method of the lab, by the name that its sightings have. */
+export type LabKind = 'mdns' | 'beacon' | 'xmpp'
 
 /** A discovery method that runs on a host of the lab, in a process of its own. */
 export class LabMethod implements DiscoveryMethod {
@@ -32,6 +42,11 @@ export class LabMethod implements DiscoveryMethod {
   #events: DiscoveryEvents | undefined
   #states: readonly DiscoveryState[] = []
   #errors = ''
+  readonly #watchers = new Set<() => void>()
+  /** The plain clients that are there. */
+  readonly contacts = new Map<string, Contact>()
+  /** What each host told of its presence, the last last. */
+  readonly presences: { readonly peer: PeerId; readonly presence: Presence }[] = []
 
   private constructor(name: DiscoveryName, child: ChildProcess) {
     this.name = name
@@ -47,7 +62,7 @@ export class LabMethod implements DiscoveryMethod {
   }
 
   /** A method on a host of the lab, not started yet. */
-  static async create(lab: Lab, host: string, kind: 'mdns' | 'beacon', name: string, port = 47800): Promise<LabHost> {
+  static async create(lab: Lab, host: string, kind: LabKind, name: string, port = 47800): Promise<LabHost> {
     const child = lab.spawn(host, [process.execPath, WORKER, kind, String(port), name])
     const method = new LabMethod(kind, child)
     const hello = await method.#next('hello')
@@ -83,10 +98,41 @@ export class LabMethod implements DiscoveryMethod {
   }
 
   /** What it says of itself now. */
-  async look(): Promise<{ states: readonly DiscoveryState[]; refused: Partial<Record<ErrorCode, number>> }> {
+  async look(): Promise<Extract<Line, { event: 'states' }>> {
     const line = await this.#ask({ do: 'states' }, 'states')
     if (line.event !== 'states') throw new Error(`the worker ended: ${this.#errors}`)
     return line
+  }
+
+  setPresence(presence: Presence): void {
+    this.#send({ do: 'presence', presence })
+  }
+
+  async lookUp(instance: string): Promise<LanInstance | undefined> {
+    const line = await this.#ask({ do: 'look-up', instance }, 'found')
+    return line.event === 'found' ? line.instance : undefined
+  }
+
+  /** Advertises another service of the same host. */
+  attach(advertisement: Advertisement): void {
+    this.#send({ do: 'attach', advertisement })
+  }
+
+  async detach(): Promise<void> {
+    await this.#ask({ do: 'detach' }, 'detached')
+  }
+
+  /** Resolves as soon as `condition` holds for the contacts and presences; looked at after each change. */
+  until(condition: (method: this) => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const watcher = (): void => {
+        if (!condition(this)) return
+        this.#watchers.delete(watcher)
+        resolve()
+      }
+      this.#watchers.add(watcher)
+      watcher()
+    })
   }
 
   /** SIGKILL: no goodbye. */
@@ -118,6 +164,10 @@ export class LabMethod implements DiscoveryMethod {
   #take(line: Line): void {
     if (line.event === 'seen') this.#events?.seen(line.sighting)
     if (line.event === 'gone') this.#events?.gone(line.peer, line.method, line.interface, line.address)
+    if (line.event === 'contact' && line.change === 'gone') this.contacts.delete(line.contact.id)
+    else if (line.event === 'contact') this.contacts.set(line.contact.id, line.contact)
+    if (line.event === 'presence') this.presences.push(line)
+    for (const watcher of [...this.#watchers]) watcher()
     if (line.event === 'started' || line.event === 'states') this.#states = line.states
     const resolve = this.#waiting.get(line.event)
     this.#waiting.delete(line.event)
@@ -133,9 +183,10 @@ export interface LabHost extends SuiteHost {
 export async function startOn(
   lab: Lab,
   host: string,
-  kind: 'mdns' | 'beacon',
+  kind: LabKind,
+  name = `name of ${host}`,
 ): Promise<LabHost & { readonly peer: PeerId; readonly log: SightingLog }> {
-  const started = await LabMethod.create(lab, host, kind, `name of ${host}`)
+  const started = await LabMethod.create(lab, host, kind, name)
   const log = new SightingLog()
   await started.method.start(started.announcement, started.interfaces, log)
   return { ...started, peer: started.announcement.peer, log }

@@ -8,7 +8,7 @@ import { SightingLog } from './sighting-log.ts'
 const missing = labMissing()
 const title = (text: string) => `${text}${missing ? ` (skipped: ${missing})` : ''}`
 
-describe.skipIf(missing).for(['mdns', 'beacon'] as const)(title('%s between hosts of the lab'), (kind) => {
+describe.skipIf(missing).for(['mdns', 'beacon', 'xmpp'] as const)(title('%s between hosts of the lab'), (kind) => {
   let lab: Lab
   let hosts = 0
   beforeAll(async () => {
@@ -21,7 +21,7 @@ describe.skipIf(missing).for(['mdns', 'beacon'] as const)(title('%s between host
   })
 })
 
-describe.skipIf(missing).for(['mdns', 'beacon'] as const)(title('%s alone'), (kind) => {
+describe.skipIf(missing).for(['mdns', 'beacon', 'xmpp'] as const)(title('%s alone'), (kind) => {
   test.for(['4', '6'] as const)('finds a host with IPv%s only, and notices that it was killed', async (ip) => {
     await using lab = await Lab.up('lan', { n: 2, ip })
     const [a, b] = [await startOn(lab, 'h1', kind), await startOn(lab, 'h2', kind)]
