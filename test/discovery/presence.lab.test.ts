@@ -196,6 +196,16 @@ describe.skipIf(missing)(`presence in the lab${missing ? ` (skipped: ${missing})
     await untilContact(method, 'carol@h2', ({ presence }) => presence.show === 'busy' && presence.text === '')
   })
 
+  test('is the newest, also where texts of several lines differ in the last only', async () => {
+    await using lab = await Lab.up('lan', { n: 2 })
+    const { method } = await startOn(lab, 'h1', 'xmpp')
+    const mouth = await LabObserver.start(lab, 'h2', '192.168.50.2')
+    for (const last of ['one', 'two']) {
+      mouth.send(recordsOf('carol@h2', 'h2.local', 'txtvers=1', `msg=at lunch\n${last}`))
+      await untilContact(method, 'carol@h2', ({ presence }) => presence.text === `at lunch ${last}`)
+    }
+  })
+
   test('shares its sockets with a service that comes later, under another host name, and outlives it', async () => {
     await using lab = await Lab.up('lan', { n: 3 })
     const ear = await LabObserver.start(lab, 'h3', '192.168.50.3')

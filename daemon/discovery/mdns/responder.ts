@@ -78,7 +78,7 @@ interface ResponderOptions {
 }
 
 /** What the browser keeps of an instance. */
-type KnownService = Service & { readonly rawTxt?: unknown }
+type KnownService = Service & { rawTxt?: unknown }
 
 /** One service on this interface and family. */
 interface Served {
@@ -289,6 +289,9 @@ export class MdnsResponder {
       const name = serviceName(served.service.type)
       for (const fqdn of instancesIn(records, name)) {
         const service = this.#known(served, fqdn)
+        // The package takes texts of several lines, or with a key twice, for the same where they are not.
+        const txt = records.findLast((record) => record.type === 'TXT' && record.name === service?.fqdn)
+        if (service && txt) service.rawTxt = txt.data
         const addresses = records.flatMap((record) =>
           (record.type === 'A' || record.type === 'AAAA') && record.name === service?.host ? [String(record.data)] : [],
         )
