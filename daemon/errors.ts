@@ -154,6 +154,16 @@ export const ERRORS = {
     meaning: 'No app at the peer listens to this channel.',
     hint: 'Start one there, `partyline messages CHANNEL` say.',
   },
+  'peer.not-accepted': {
+    exit: 5,
+    meaning: 'The app at the peer did not accept the message, or did not answer in time.',
+    hint: 'Ask its user to accept, and send again.',
+  },
+  'peer.restarted': {
+    exit: 1,
+    meaning: 'The daemon of the peer was restarted: what it had not acknowledged is lost.',
+    hint: 'Send it again; a new session opens by itself.',
+  },
   'peer.no-offer': {
     exit: 4,
     meaning: 'There is no such offer, or it was withdrawn.',
@@ -277,6 +287,11 @@ export const ERRORS = {
     exit: 1,
     meaning: 'The link to the peer was lost.',
     hint: 'It is dialled again as soon as it is seen.',
+  },
+  'network.no-session': {
+    exit: 4,
+    meaning: 'There is no session to this peer.',
+    hint: 'Open one with `partyline connect PEER`.',
   },
   'network.none': {
     exit: 1,

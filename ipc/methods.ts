@@ -76,6 +76,95 @@ const session = z.object({
   rtt: milliseconds.nullable(),
   age: milliseconds,
   streams: count,
+  state: z.enum(['open', 'resuming']).describe('`resuming`: the link is lost, nothing else is; what is sent waits.'),
+  datagrams: z.enum(['none', 'probing', 'open', 'lost']).describe('The path of unreliable messages.'),
+  fake: z.boolean().describe('True while a fake network makes it worse than it is.'),
+})
+
+const share = z.number().min(0).max(1)
+
+const fakeDirection = z.object({
+  loss: share.describe('Share lost. On a link, whose carrier repeats what is lost, a loss is a delay.'),
+  delay: milliseconds.max(10_000),
+  jitter: milliseconds.max(10_000).describe('Added at random, up to this much.'),
+  reorder: share.describe('Share of datagrams overtaken by those behind them.'),
+  duplicate: share.describe('Share of datagrams that arrive twice.'),
+  rate: z.number().nonnegative().max(1e12).describe('Bits per second; 0 has no limit.'),
+})
+
+const fakeNetwork = z.object({ out: fakeDirection, in: fakeDirection })
+
+const direction = z.object({
+  rate: z.number().describe('Bits per second of message content; streams have links of their own.'),
+  messages: z.number().describe('Per second.'),
+  packets: z.number().describe('Datagrams per second.'),
+  loss: share.nullable().describe('Share of datagrams lost; null while too few travelled to tell.'),
+  quality: share.nullable().describe('Share of datagrams delivered, and in order; null while unknown.'),
+})
+
+const histogram = z.object({
+  buckets: z.array(z.object({ upTo: z.number().nullable().describe('Null: no bound.'), count })),
+})
+
+const stall = z.object({
+  at: z.number().describe('Unix milliseconds.'),
+  silences: count,
+  medianSilence: milliseconds,
+  medianInterval: milliseconds,
+  burst: z.number().describe('Packets that came at once behind the silences, median.'),
+})
+
+const statistics = z.object({
+  rtt: z.object({
+    latest: milliseconds.nullable(),
+    smoothed: milliseconds.nullable(),
+    minimum: milliseconds.nullable(),
+    jitter: milliseconds.nullable(),
+  }),
+  out: direction,
+  in: direction,
+  capacity: z.number().nullable().describe('Estimated bits per second of the datagram path.'),
+  queued: count,
+  unacknowledged: count,
+  queueTime: milliseconds,
+  lanes: z.array(
+    z.object({
+      app: count,
+      lane: count,
+      priority: count,
+      weight: count,
+      queuedReliable: count,
+      queuedUnreliable: count,
+      unacknowledged: count,
+      queueTime: milliseconds,
+      sent: count,
+    }),
+  ),
+  totals: z.object({
+    messagesOut: count,
+    messagesIn: count,
+    bytesOut: count,
+    bytesIn: count,
+    dropped: count.describe('Unreliable messages dropped before they left.'),
+    resumes: count,
+  }),
+  datagrams: z.object({
+    state: z.enum(['none', 'probing', 'open', 'lost']),
+    remote: z.string(),
+    mtu: count.describe('Largest UDP payload known to arrive, in bytes.'),
+  }),
+  routes: z.array(
+    z.object({
+      at: z.number().describe('Unix milliseconds.'),
+      from: z.string().nullable(),
+      to: z.string().nullable(),
+      reason: z.string(),
+    }),
+  ),
+  ping: histogram.describe('Round trips in ms since the session began.'),
+  jitter: histogram.describe('Differences of round trips in a row, in ms.'),
+  stall: stall.nullable().describe('Traffic that stops and bursts in a regular pattern, if seen lately.'),
+  fake: fakeNetwork.nullable(),
 })
 
 const offer = z.object({
@@ -310,7 +399,7 @@ export const METHODS = {
     who: 'app',
     params: z.object({
       topics: z
-        .array(z.enum(['peers', 'sessions', 'network', 'files', 'chat', 'streams', 'presence', 'hub']))
+        .array(z.enum(['peers', 'sessions', 'network', 'files', 'chat', 'streams', 'presence', 'hub', 'statistics']))
         .min(1)
         .max(16),
     }),
@@ -379,7 +468,11 @@ export const METHODS = {
   'sessions.open': {
     about: 'Opens a session to a peer, or finds the one there is.',
     who: 'app',
-    params: z.object({ peer: peerArg, timeout: z.number().int().min(100).max(120_000).optional() }),
+    params: z.object({
+      peer: peerArg,
+      timeout: z.number().int().min(100).max(120_000).optional(),
+      hold: z.boolean().optional().describe('Keeps it from closing as unused while this connection lives.'),
+    }),
     result: session.extend({ elapsed: milliseconds }),
     errors: reachErrors,
     example: {
@@ -411,6 +504,41 @@ export const METHODS = {
     errors: reachErrors,
     example: { params: { peer: 'anna' }, result: { rtt: 0.31, route: 'lan' } },
   },
+  'sessions.statistics': {
+    about: 'Measurements of a session: round trip, loss, quality, rates, queues, lanes, routes.',
+    who: 'app',
+    params: z.object({ peer: peerArg }),
+    result: statistics,
+    errors: [...peerErrors, 'network.no-session'],
+    example: {
+      params: { peer: 'anna' },
+      result: { rtt: { latest: 0.31, smoothed: 0.29, minimum: 0.2, jitter: 0.02 } },
+    },
+  },
+  'sessions.fake': {
+    about:
+      'Makes the network of a session worse than it is, for app developers; without `out` and `in` it is itself again.',
+    who: 'owner',
+    params: z.object({
+      peer: peerArg,
+      out: fakeDirection.partial().optional(),
+      in: fakeDirection.partial().optional(),
+    }),
+    result: z.object({ fake: fakeNetwork.nullable() }),
+    errors: [...peerErrors, 'network.no-session', 'policy.owner-only'],
+    example: { params: { peer: 'anna', out: { loss: 0.05, delay: 80 } }, result: { fake: null } },
+  },
+  'metrics.read': {
+    about: 'Metrics of the daemon and its sessions, in the Prometheus text format.',
+    who: 'app',
+    params: empty,
+    result: z.object({ contentType: z.string(), text: z.string() }),
+    errors: [],
+    example: {
+      params: {},
+      result: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: 'partyline_sessions 2\n' },
+    },
+  },
   'messages.send': {
     about: 'Sends a message on a channel, opening a session on demand; answers when an app at the peer has it.',
     who: 'app',
@@ -420,15 +548,93 @@ export const METHODS = {
       data: payload,
       reliable: z.boolean().optional(),
       lane: z.number().int().min(0).max(15).optional(),
+      now: z.boolean().optional().describe('Unreliable only: dropped when it cannot leave within a few milliseconds.'),
+      nodelay: z.boolean().optional().describe('Leaves at once, with what was gathered before it.'),
+      restart: z
+        .boolean()
+        .optional()
+        .describe('Opens a new session and sends again when the session ends before the word of the peer came.'),
+    }),
+    result: z.object({
+      sent: z.boolean().describe('False when an unreliable message was dropped before it left.'),
+      number: count.describe('Number in its lane, from 1.'),
+      via: z.enum(['link', 'datagram']),
+    }),
+    errors: [...reachErrors, 'usage.too-large', 'peer.no-listener', 'peer.not-accepted', 'peer.busy'],
+    example: {
+      params: { peer: 'anna', channel: 'chess', data: 'e2e4' },
+      result: { sent: true, number: 1, via: 'link' },
+    },
+  },
+  'messages.lanes': {
+    about: "Sets the lanes of this connection's messages to a peer: strict priorities, and weights among equal ones.",
+    who: 'app',
+    params: z.object({
+      peer: peerArg,
+      lanes: z
+        .array(
+          z.object({
+            priority: z.number().int().min(0).max(255).describe('Lower goes first, whatever waits in others.'),
+            weight: z.number().int().min(1).max(65_535).describe('Share of the bytes among lanes of its priority.'),
+          }),
+        )
+        .max(16),
+      gather: z
+        .number()
+        .min(0)
+        .max(50)
+        .optional()
+        .describe('How long small messages wait for others, in ms; 0 by default.'),
     }),
     result: empty,
-    errors: [...reachErrors, 'usage.too-large', 'peer.no-listener', 'peer.busy'],
-    example: { params: { peer: 'anna', channel: 'chess', data: 'e2e4' }, result: {} },
+    errors: [...peerErrors],
+    example: {
+      params: {
+        peer: 'anna',
+        lanes: [
+          { priority: 0, weight: 1 },
+          { priority: 1, weight: 1 },
+        ],
+      },
+      result: {},
+    },
+  },
+  'messages.flush': {
+    about: 'Sends at once what was gathered for a peer.',
+    who: 'app',
+    params: z.object({ peer: peerArg }),
+    result: empty,
+    errors: [...peerErrors],
+    example: { params: { peer: 'anna' }, result: {} },
+  },
+  'messages.accept': {
+    about: 'Answers a `messages.request`: this app takes the messages of the peer from now on.',
+    who: 'app',
+    params: z.object({ peer: peerArg }),
+    result: empty,
+    errors: [...peerErrors],
+    example: { params: { peer: 'anna' }, result: {} },
+  },
+  'messages.refuse': {
+    about: 'Answers a `messages.request`: this app takes no messages of the peer; its sender is told.',
+    who: 'app',
+    params: z.object({ peer: peerArg }),
+    result: empty,
+    errors: [...peerErrors],
+    example: { params: { peer: 'anna' }, result: {} },
   },
   'messages.listen': {
     about: 'Takes the messages of a channel on this connection, as `messages.received` notifications.',
     who: 'app',
-    params: z.object({ channel: name }),
+    params: z.object({
+      channel: name,
+      accept: z
+        .enum(['all', 'trusted', 'ask'])
+        .optional()
+        .describe(
+          'From whom without asking: `all` (default), or trusted peers only; with `ask` the first message of each peer is a `messages.request`.',
+        ),
+    }),
     result: empty,
     errors: ['usage.invalid-argument', 'local.limit'],
     example: { params: { channel: 'chess' }, result: {} },
@@ -737,6 +943,21 @@ export const EVENTS = {
     about: 'A session ended, and why.',
     params: z.object({ peer: peerId, code: z.string(), message: z.string(), by: z.enum(['local', 'peer', 'network']) }),
   },
+  'sessions.changed': {
+    topic: 'sessions',
+    about: 'A session lost its link, resumed on another, or changed its route, and why.',
+    params: z.object({ session, from: z.string().nullable(), to: z.string().nullable(), reason: z.string() }),
+  },
+  'sessions.stalled': {
+    topic: 'sessions',
+    about: "A peer's traffic stops and bursts in a regular pattern, as a switch in the cable makes it.",
+    params: z.object({ peer: peerId, stall }),
+  },
+  'sessions.measured': {
+    topic: 'statistics',
+    about: 'Measurements of a session, each second.',
+    params: z.object({ peer: peerId, statistics }),
+  },
   'network.changed': {
     topic: 'network',
     about: 'Interfaces came, went or changed, or the machine woke from sleep.',
@@ -792,8 +1013,13 @@ export const NOTIFICATIONS = {
       reliable: z.boolean(),
       lane: count,
       number: count,
+      via: z.enum(['link', 'datagram']),
       at: z.number().describe('Unix milliseconds.'),
     }),
+  },
+  'messages.request': {
+    about: 'A peer this app has not accepted sent a first message; answer with `messages.accept` or `messages.refuse`.',
+    params: z.object({ from: peerId, name: z.string(), channel: z.string(), expires: milliseconds }),
   },
   'events.lost': {
     about: 'This connection read too slowly: so many events were left out after sequence number `seq`.',
@@ -803,6 +1029,7 @@ export const NOTIFICATIONS = {
 
 /** What a daemon answers a call with, by method; `M` of a raw method comes with a stream (see `ipc/server.ts`). */
 export type PeerView = z.output<typeof peer>
+export type StatisticsView = z.output<typeof statistics>
 export type SessionView = z.output<typeof session>
 export type OfferView = z.output<typeof offer>
 export type HubStatus = z.output<typeof hubStatus>

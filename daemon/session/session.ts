@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream'
 import type { ErrorCode } from '../errors.ts'
 import type { Carrier, HostPort, Milliseconds, PeerId, Route } from '../types.ts'
+import type { FakeNetworkSettings } from './fake-network.ts'
+import type { SessionStatistics } from './statistics.ts'
 
 /** Largest message, in bytes. */
 export const MAX_MESSAGE = 512 * 1024
@@ -8,6 +10,8 @@ export const MAX_MESSAGE = 512 * 1024
 export const MAX_NAME = 128
 /** Lanes are numbered from 0. */
 export const MAX_LANE = 15
+/** How long a now-or-never message may wait. */
+export const NOW_OR_NEVER: Milliseconds = 5
 /** What an opener may say of a stream, in bytes of UTF-8. */
 export const MAX_STREAM_META = 1024
 
@@ -19,6 +23,39 @@ export interface CloseReason {
   readonly by: 'local' | 'peer' | 'network'
 }
 
+/** An app's lane. A lane of a lower priority number goes first, whatever waits in others; those of one priority share by weight. */
+export interface LaneConfig {
+  /** 0 to 255; lower goes first. */
+  readonly priority: number
+  /** 1 to 65,535: the lane's share of the bytes among lanes of its priority. */
+  readonly weight: number
+}
+
+/** How a message is to be sent. */
+export interface SendOptions {
+  /** Default true. Unreliable messages may be lost, doubled never; they are dropped rather than queued for long. */
+  readonly reliable?: boolean
+  /** 0 to 15, default 0. Order is kept within a lane and promised nowhere else. */
+  readonly lane?: number
+  /** Whose lanes: a number for each connection of an app; 0 is the daemon's own. */
+  readonly app?: number
+  /** Unreliable only: now or never. Dropped when it cannot leave within `NOW_OR_NEVER`. */
+  readonly now?: boolean
+  /** Leaves at once, with what was gathered before it. */
+  readonly nodelay?: boolean
+}
+
+/** What became of a message: unreliable ones may be dropped before they leave. */
+export interface Sent {
+  readonly sent: boolean
+  /** Number in its lane, from 1; 0 when it was dropped. */
+  readonly number: number
+  readonly via: 'link' | 'datagram'
+}
+
+/** `open`: on a link. `resuming`: its link is lost, nothing else is; what is sent waits. */
+export type SessionState = 'open' | 'resuming'
+
 /** How a session is doing. */
 export interface SessionFacts {
   readonly id: string
@@ -29,6 +66,7 @@ export interface SessionFacts {
   readonly group: string
   readonly local: HostPort
   readonly remote: HostPort
+  readonly state: SessionState
   /** True when this host dialled the link. */
   readonly dialled: boolean
   /** Smoothed round trip; undefined before the first measurement. */
@@ -49,6 +87,8 @@ export interface IncomingMessage {
   readonly lane: number
   /** Number in its lane, from 1. */
   readonly number: number
+  /** How it travelled: unreliable ones go by datagram where that path is open. */
+  readonly via: 'link' | 'datagram'
   /** Acknowledges: an app has it. */
   accept(): void
   /** Tells the sender it was not delivered, and why. */
@@ -97,9 +137,19 @@ export interface Session {
   readonly facts: SessionFacts
   /**
    * Resolves when an app at the peer has the message; rejects with why not. Waits while the window of its channel is full, and keeps the
-   * order of its lane among the messages of one channel. Unreliable ones resolve when they are handed to the link or dropped.
+   * order of its lane among the messages of one channel. Unreliable ones resolve when they are handed over or dropped.
    */
-  send(channel: string, data: Uint8Array, options?: { reliable?: boolean; lane?: number }): Promise<void>
+  send(channel: string, data: Uint8Array, options?: SendOptions): Promise<Sent>
+  /** Sets the lanes of an app, by index; those not named have priority 0 and weight 1. `gather`: how long small messages wait for others. */
+  configure(app: number, lanes: readonly LaneConfig[], gather?: Milliseconds): void
+  /** Sends what was gathered now. */
+  flush(): void
+  /** The app is gone: what it still has queued is dropped, its lanes are forgotten. */
+  forget(app: number): void
+  /** Measurements since the session began. */
+  statistics(): SessionStatistics
+  /** Pretends that the network is worse than it is; undefined takes that back. */
+  fake(network: FakeNetworkSettings | undefined): void
   /** Opens a byte stream to a service of the peer. */
   openStream(service: string, meta?: string): Promise<SessionStream>
   /** Measures one round trip, through the peer's daemon. */
