@@ -16,6 +16,24 @@ declare module 'sodium-native' {
     /** Throws for what is no point of the curve, or one of small order. */
     crypto_sign_ed25519_pk_to_curve25519(x25519: Uint8Array, ed25519: Uint8Array): void
     crypto_sign_ed25519_sk_to_curve25519(x25519: Uint8Array, ed25519: Uint8Array): void
+    /** RFC 8439. `sealed` is 16 bytes longer than `message`, and may begin at the same place. */
+    crypto_aead_chacha20poly1305_ietf_encrypt(
+      sealed: Uint8Array,
+      message: Uint8Array,
+      additional: Uint8Array,
+      nsec: null,
+      nonce: Uint8Array,
+      key: Uint8Array,
+    ): number
+    /** Throws for what was not sealed so; `message` is then all zeros. It may begin at the same place as `sealed`. */
+    crypto_aead_chacha20poly1305_ietf_decrypt(
+      message: Uint8Array,
+      nsec: null,
+      sealed: Uint8Array,
+      additional: Uint8Array,
+      nonce: Uint8Array,
+      key: Uint8Array,
+    ): number
     sodium_memzero(buffer: Uint8Array): void
   }
   const sodium: Sodium

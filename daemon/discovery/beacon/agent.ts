@@ -1,9 +1,9 @@
 import { type ErrorCode, toPartylineError } from '../../errors.ts'
 import type { Identity } from '../../identity/key.ts'
+import { ReplayWindow } from '../../replay-window.ts'
 import { TokenBucket, TokenBuckets } from '../../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId } from '../../types.ts'
 import { type Beacon, decodeBeacon, encodeBeacon, isSigned, NO_NONCE } from './packet.ts'
-import { ReplayWindow } from './replay-window.ts'
 import { BeaconSchedule, beaconLifetime } from './schedule.ts'
 
 /** Hosts known by beacon, an entry for each address they were heard from. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ReplayWindow } from '../../daemon/discovery/beacon/replay-window.ts'
+import { ReplayWindow } from '../../daemon/replay-window.ts'
 
 describe('the replay window', () => {
   test('lets no number pass twice, in whichever order they come', () => {
