@@ -14,8 +14,8 @@ const INTERVAL: Milliseconds = 1000
 const MAX_INTERVAL: Milliseconds = 30_000
 /** To an address from which something came just now. */
 const MIN_GAP: Milliseconds = 200
-/** Bytes to an unproven address for each that came from there (RFC 9000 section 8). */
-const AMPLIFICATION = 3
+/** Bytes of challenges to an unproven address for each that came from there: three (RFC 9000 section 8), less one for what answers. */
+const AMPLIFICATION = 2
 /** Challenges to addresses from which nothing ever came, whatever lists the peer sends. */
 const BLIND = { rate: 8, burst: 16 }
 /** Challenges of which an answer still counts. */
@@ -36,7 +36,7 @@ export interface Candidate {
   /** When to challenge it next, and when that was done last. */
   at: Milliseconds
   last: Milliseconds
-  /** Bytes that came from there, and went there, while it was not proven. */
+  /** Bytes that came from there, and bytes of challenges that went there while it was not proven. */
   heard: number
   told: number
   heardAt: Milliseconds
@@ -65,6 +65,7 @@ export class Candidates {
     return first
   }
 
+  /** How many are known: bounded, whatever is told and heard. */
   get count(): number {
     return this.#all.length
   }
@@ -73,7 +74,7 @@ export class Candidates {
   name(addresses: readonly HostPort[], now: Milliseconds): void {
     for (const one of this.#all) one.named = false
     for (const to of addresses.slice(0, MAX_NAMED)) (this.#find(to) ?? this.#add(to, now)).named = true
-    this.#all = this.#all.filter((one) => one.named || one.heard > 0 || one.proven)
+    this.#all = this.#all.filter((one) => isTrusted(one) || one.heard > 0)
     this.#bound()
   }
 
@@ -101,8 +102,7 @@ export class Candidates {
   /** One of them, `to`, is to be challenged, whatever the others do. */
   prefer(to: HostPort, now: Milliseconds): void {
     const one = this.#find(to) ?? this.#add(to, now)
-    one.named = true
-    one.preferred = true
+    for (const other of this.#all) other.preferred = other === one
     one.wanted = true
     one.tries = 0
     one.at = Math.max(now, one.last + MIN_GAP)
@@ -126,17 +126,11 @@ export class Candidates {
     one.tries++
     one.last = now
     if (!one.proven) one.told += bytes
-    const isGivenUp = !one.named && !one.proven && one.tries >= TRIES
+    const isGivenUp = !isTrusted(one) && one.tries >= TRIES
     const backOff = INTERVAL * 2 ** Math.max(0, one.tries - TRIES + 1)
     one.at = isGivenUp
       ? Number.POSITIVE_INFINITY
       : now + (one.tries < TRIES ? INTERVAL : Math.min(MAX_INTERVAL, backOff))
-  }
-
-  /** Something else went there, no larger than what it answers. */
-  told(to: HostPort, bytes: number): void {
-    const one = this.#find(to)
-    if (one && !one.proven) one.told += bytes
   }
 
   /** The one that returned a token, from the address that got it. */
@@ -178,7 +172,7 @@ export class Candidates {
 
   /** Of those that nobody named the ones heard last stay, and the path. */
   #bound(): void {
-    const others = this.#all.filter((one) => !one.named && one !== this.#current)
+    const others = this.#all.filter((one) => !one.named && !one.preferred && one !== this.#current)
     if (others.length <= MAX_ROAMED) return
     const oldest = others.reduce((a, b) => (b.heardAt < a.heardAt ? b : a))
     this.#all = this.#all.filter((one) => one !== oldest)
@@ -186,6 +180,11 @@ export class Candidates {
   }
 }
 
-function allowance({ named, proven, heard, told }: Candidate): number {
-  return named || proven ? BASE_PAYLOAD : Math.min(BASE_PAYLOAD, AMPLIFICATION * heard - told)
+/** The link or the route vouches for it, or it has proven itself: it is tried without a packet from there. */
+function isTrusted({ named, preferred, proven }: Candidate): boolean {
+  return named || preferred || proven
+}
+
+function allowance(one: Candidate): number {
+  return isTrusted(one) ? BASE_PAYLOAD : Math.min(BASE_PAYLOAD, AMPLIFICATION * one.heard - one.told)
 }

@@ -332,9 +332,7 @@ export class DatagramPath {
       this.#owed = { token: Buffer.from(token), to }
       return
     }
-    const packet = this.#writer.response(token)
-    this.#candidates.told(to, packet.length)
-    this.#sendTo(packet, to, now, true)
+    this.#sendTo(this.#writer.response(token), to, now, true)
   }
 
   /** An address has returned a challenge: it becomes the path when there is none, or when the peer has moved there. */

@@ -6,7 +6,7 @@
  *     2 pong         id (4)
  *     3 challenge    token (8)                    answered, to where it came from, by a response with the same token
  *     4 response     token (8)
- *     5 probe        size of this packet (2)      answered by a probed of the same size
+ *     5 probe                                     answered by a probed with the size of the packet
  *     6 probed       size (2)
  *     7 report       see `Report`
  *     8 message      to the end of the packet
@@ -35,7 +35,7 @@ export const FRAME_SIZE: Readonly<Record<number, number>> = {
   [FRAME.pong]: 5,
   [FRAME.challenge]: 1 + TOKEN,
   [FRAME.response]: 1 + TOKEN,
-  [FRAME.probe]: 3,
+  [FRAME.probe]: 1,
   [FRAME.probed]: 3,
   [FRAME.report]: 34,
 }
@@ -111,8 +111,7 @@ export class PacketWriter {
   /** `size` bytes of UDP payload. */
   probe(size: number): Buffer {
     const packet = this.#begin(FRAME.probe, size - OVERHEAD)
-    packet.writeUInt16BE(size, HEADER + 1)
-    return pad(packet, HEADER + 3)
+    return pad(packet, HEADER + 1)
   }
 
   probed(size: number): Buffer {

@@ -1,6 +1,6 @@
 import type { Milliseconds } from '../types.ts'
 
-/** Between pings of a path that nobody uses: below the 30 seconds after which the strictest address translators forget (RFC 4787 section 4.3). */
+/** Between pings of a path that nobody uses: well below the 30 seconds after which the most forgetful address translators lose it. */
 const IDLE: Milliseconds = 10_000
 /** Between pings of one in use, and how long it counts as such after the last message. */
 const ACTIVE: Milliseconds = 1000

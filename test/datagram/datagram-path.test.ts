@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { DatagramPath } from '../../daemon/datagram/datagram-path.ts'
 import { MAX_DATAGRAM_MESSAGE } from '../../daemon/datagram/fragments.ts'
 import { HEADER } from '../../daemon/datagram/seal.ts'
 import { addressKey, DatagramPair, type Flight } from './datagram-pair.ts'
@@ -305,6 +306,15 @@ describe('a datagram path', () => {
     expect(received).toBeGreaterThan(3 * 300)
     expect((pair.a.path.statistics().packets.out - sent) / received).toBeLessThan(1.3)
     expect(pair.a.path.statistics().capacity).toBeLessThan(8 * 1_000_000)
+  })
+
+  test('takes neither a short secret nor a connection id of another length', () => {
+    const secret = Buffer.alloc(64)
+    const options = { now: 0, dialled: true, secret, cid: Buffer.alloc(8), random: Buffer.alloc, maxPayload: 1472 }
+    const events = { output: () => {}, message: () => {}, state: () => {}, roundTrip: () => {} }
+    expect(new DatagramPath(options, events).state).toBe('none')
+    expect(() => new DatagramPath({ ...options, secret: Buffer.alloc(63) }, events)).toThrow(RangeError)
+    expect(() => new DatagramPath({ ...options, cid: Buffer.alloc(7) }, events)).toThrow(RangeError)
   })
 
   test('does nothing any more when it is closed', () => {
