@@ -3,37 +3,73 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { connect } from '../../ipc/index.ts'
-import type { BenchHost } from './hosts.ts'
+import { type BenchHost, cpuOf, within } from './hosts.ts'
 
 /** What is installed: compiled, by `npm run bench`. */
 const CLI = new URL('../../dist/cli/main.js', import.meta.url).pathname
 
+/** How long a daemon may take to start, and to see another, in milliseconds. */
+const PATIENCE = 30_000
+
 /** A daemon on a benchmark host. */
 export class BenchDaemon {
   readonly id: string
+  readonly port: number
   readonly home: string
   readonly #host: BenchHost
   readonly #child: ChildProcess
 
-  private constructor(host: BenchHost, child: ChildProcess, id: string, home: string) {
+  private constructor(host: BenchHost, child: ChildProcess, id: string, port: number, home: string) {
     this.#host = host
     this.#child = child
     this.id = id
+    this.port = port
     this.home = home
   }
 
-  static async start(host: BenchHost, home: string): Promise<BenchDaemon> {
+  /** Starts one, with these settings. */
+  static async start(
+    host: BenchHost,
+    home: string,
+    settings: Readonly<Record<string, string | number>> = {},
+  ): Promise<BenchDaemon> {
+    const daemon = await BenchDaemon.#launch(host, home)
+    const changes = Object.entries(settings)
+    if (changes.length === 0) return daemon
+    for (const [key, value] of changes) await daemon.cli(['config', 'set', key, String(value)])
+    // Some count from the next start on.
+    await daemon.stop()
+    return BenchDaemon.#launch(host, home)
+  }
+
+  static async #launch(host: BenchHost, home: string): Promise<BenchDaemon> {
     const child = host.spawn([process.execPath, CLI, 'daemon', '--home', home])
-    if (!child.stdout) throw new Error('the daemon has no stdout')
-    for await (const line of createInterface(child.stdout)) {
-      const id = /^partyline ready id=(\w+)/.exec(line)?.[1]
-      if (id) return new BenchDaemon(host, child, id, home)
+    let errors = ''
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      errors = (errors + text).slice(-2000)
+    })
+    const ready = async (): Promise<BenchDaemon> => {
+      if (!child.stdout) throw new Error('the daemon has no stdout')
+      for await (const line of createInterface(child.stdout)) {
+        const [, id, port] = /^partyline ready id=(\w+) port=(\d+)/.exec(line) ?? []
+        if (id) return new BenchDaemon(host, child, id, Number(port), home)
+      }
+      throw new Error(`the daemon ended before it was ready: ${errors.trim().split('\n').at(-1)}`)
     }
-    throw new Error('the daemon ended before it was ready')
+    try {
+      return await within(PATIENCE, 'the daemon', ready())
+    } catch (error) {
+      child.kill('SIGKILL')
+      throw error
+    }
   }
 
   /** Resolves when this daemon has a sighting of that peer. */
-  async sees(id: string): Promise<void> {
+  sees(id: string): Promise<void> {
+    return within(PATIENCE, 'a sighting of the other daemon', this.#sees(id))
+  }
+
+  async #sees(id: string): Promise<void> {
     await using client = await connect({ home: this.home, app: 'bench' })
     const events = await client.events(['peers'])
     const here = async (): Promise<boolean> => (await client.call('peers.list', {})).some((peer) => peer.id === id)
@@ -78,15 +114,21 @@ export class BenchDaemon {
     return { rss: kib('Rss') / 1024, pss: kib('Pss') / 1024 }
   }
 
-  /** CPU time used since start, in seconds (100 ticks a second on Linux). */
+  /** CPU time used since start, in seconds. */
   cpu(): number {
-    const fields = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-    return (Number(fields[11]) + Number(fields[12])) / 100
+    return cpuOf(this.pid)
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
   }
 
   async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const gone = once(this.#child, 'exit')
     this.#child.kill('SIGTERM')
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), PATIENCE)
     await gone
+    clearTimeout(timer)
   }
 }

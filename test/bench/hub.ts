@@ -15,8 +15,8 @@ export async function measureHub(report: Report, scratch: string): Promise<void>
     const { port } = JSON.parse(await hub.cli(['hub', 'start', '--json'])) as { port: number }
     report.add('hub, memory before', 'daemon', 'partyline', 'MiB RSS', hub.memory().rss)
     const before = hub.cpu()
-    const crowd = new Worker(hosts.b, 'hub-crowd', { host: hosts.a.address, port, count: CROWD })
-    const { logIn, presence, messages } = await crowd.line()
+    const crowd = new Worker(hosts.b, 'hub-crowd', '', { host: hosts.a.address, port, count: CROWD })
+    const { logIn, presence, messages } = await crowd.ready(60_000)
     report.add(`hub, ${CROWD} log in`, 'daemon', 'partyline', 'ms', Number(logIn))
     report.add(`hub, ${CROWD} see each other`, 'daemon', 'partyline', 'ms', Number(presence))
     report.add(`hub, a message of each of ${CROWD}`, 'daemon', 'partyline', 'ms', Number(messages))
