@@ -187,8 +187,10 @@ class Daemon implements RunningDaemon {
       name: () => this.name,
       port: () => this.port,
       greetingTimeout: handshake,
+      holds: (peer) => this.#sessions.holds(peer),
+      suspend: (peer, session) => this.#sessions.suspend(peer, session),
       onElected: (elected) => this.#sessions.take(elected),
-      onStream: (peer, session, stream, link) => this.#sessions.takeStream(peer, session, stream, link),
+      onStream: (...stream) => this.#sessions.takeStream(...stream),
     })
     this.#listener = new LinkListener({
       tls,
@@ -210,7 +212,9 @@ class Daemon implements RunningDaemon {
       logger: logger.part('session'),
       refusals,
       connect: (peer, timeout) => this.#connector.connect(peer, timeout),
-      dialStream: (session, stream) => this.#connector.dialStream(session, stream),
+      dialStream: (...stream) => this.#connector.dialStream(...stream),
+      resumeFor: () => settings.get('session.resume-for'),
+      isHeld: () => false,
       idleClose: () => settings.get('session.idle-close'),
       onMessage: (message) => this.#messages.take(message),
       onStream: (stream) => {
@@ -224,6 +228,13 @@ class Daemon implements RunningDaemon {
         book.connected(facts.peer, name, facts.route, address)
         publish('sessions.opened', { session: sessionView(facts, book) })
         this.#files.sessionOpened(facts.peer)
+      },
+      onChanged: (session, change) => {
+        const { facts } = session
+        if (change.to === null) book.disconnected(facts.peer)
+        else book.connected(facts.peer, book.get(facts.peer).name, facts.route, undefined)
+        publish('sessions.changed', { session: sessionView(facts, book), ...change })
+        if (change.to === null) void this.#network.check()
       },
       onClosed: (session, { code, message, by }) => {
         const { peer } = session.facts

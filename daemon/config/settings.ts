@@ -107,7 +107,7 @@ export const SETTINGS = {
   },
   'session.resume-for': {
     type: 'integer',
-    default: 60_000,
+    default: 30_000,
     min: 0,
     max: 3_600_000,
     unit: 'ms',

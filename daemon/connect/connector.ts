@@ -24,8 +24,20 @@ export interface ElectedLink {
   readonly port: number
   /** Key exchange group of the link's TLS. */
   readonly group: string
-  /** The session that was there before, dead now. */
-  readonly replaces: string | undefined
+  /** The instance of the peer's daemon: another one has been restarted. */
+  readonly instance: string
+  /** One of the two is the elector, the same one for all links of a pair. */
+  readonly isElector: boolean
+  /** Set when the session goes on: how many bytes of it the peer has. */
+  readonly resumedAt: number | undefined
+}
+
+/** A stream's link in the place of another. */
+export interface StreamAgain {
+  /** Number of this link, from 2. */
+  readonly link: number
+  /** Bytes of the stream that have arrived at the dialler. */
+  readonly received: number
 }
 
 interface ConnectorOptions {
@@ -43,9 +55,24 @@ interface ConnectorOptions {
   readonly port: () => number
   /** Time for a greeting. */
   readonly greetingTimeout: Milliseconds
+  /** The session that is held with a peer, on a link or without; empty for none. */
+  readonly holds: (peer: PeerId) => string
+  /** Takes a session off its link, for another one; returns how many bytes of it have arrived, or undefined when it is gone. */
+  readonly suspend: (peer: PeerId, session: string) => number | undefined
   readonly onElected: (elected: ElectedLink) => void
-  /** Takes a link that carries a stream; false when there is no such session or stream. */
-  readonly onStream: (peer: PeerId, session: string, stream: string, link: Link) => boolean
+  /** Takes a link that carries a stream; false when there is no such session or stream. One that comes `again` is answered first. */
+  readonly onStream: (
+    peer: PeerId,
+    session: string,
+    stream: string,
+    link: Link,
+    again: AnsweredStreamAgain | undefined,
+  ) => boolean
+}
+
+/** What the accepting side gets: before it uses the link, it tells how many bytes of the stream it has. */
+export interface AnsweredStreamAgain extends StreamAgain {
+  answer(received: number): void
 }
 
 /** How long `connect` tries. */
@@ -104,8 +131,12 @@ export class Connector {
     }
   }
 
-  /** Opens a link that carries one stream of a session, to where the session's own link goes. */
-  async dialStream(session: { peer: PeerId; remote: HostPort; id: string }, stream: string): Promise<Link> {
+  /** Opens a link that carries one stream of a session, to where the session's own link goes; `received`: what of the stream the peer has. */
+  async dialStream(
+    session: { peer: PeerId; remote: HostPort; id: string },
+    stream: string,
+    again?: StreamAgain,
+  ): Promise<{ link: Link; received: number }> {
     const timeout = AbortSignal.timeout(CONNECT_TIMEOUT)
     const link = await this.#options.dial(
       session.remote,
@@ -113,8 +144,16 @@ export class Connector {
       AbortSignal.any([timeout, this.#stopping.signal]),
     )
     this.#track(link)
-    send(link, { kind: 'stream', session: session.id, stream })
-    return link
+    send(link, { kind: 'stream', session: session.id, stream, ...(again && { again }) })
+    if (!again) return { link, received: 0 }
+    try {
+      const answer = await this.#read(link)
+      if (answer.kind === 'resume') return { link, received: answer.received }
+      throw new PartylineError('peer.malformed', `a stream was resumed with ${answer.kind}`)
+    } catch (error) {
+      link.destroy()
+      throw error
+    }
   }
 
   /** Who lives at an address? Undefined where nobody answers as a host. */
@@ -144,7 +183,7 @@ export class Connector {
         case 'session':
           return await this.#greetBack(link, first)
         case 'stream':
-          if (!this.#options.onStream(link.peer, first.session, first.stream, link)) link.destroy()
+          if (!this.#takeStream(link, first)) link.destroy()
           return
         case 'probe':
           send(link, { kind: 'probe', name: this.#options.name(), port: this.#options.port() })
@@ -156,6 +195,11 @@ export class Connector {
     } catch (error) {
       this.#refuse(link, error)
     }
+  }
+
+  #takeStream(link: Link, { session, stream, again }: Extract<Greeting, { kind: 'stream' }>): boolean {
+    const answer = (received: number): void => send(link, { kind: 'resume', received })
+    return this.#options.onStream(link.peer, session, stream, link, again && { ...again, answer })
   }
 
   /** Ends every link and attempt. Safe to call twice. */
@@ -218,25 +262,41 @@ export class Connector {
     const id = ++this.#lastLink
     link.socket.once('close', () => election.closed(id))
     let verdict = election.greeted(id, ballot, theirs)
-    if (verdict.kind === 'select') send(link, { kind: 'select', session: verdict.session })
+    if (verdict.kind === 'select') send(link, { kind: 'select', session: verdict.session, resumed: verdict.resumed })
     if (verdict.kind === 'reject') return this.#turnDown(link, 'duplicate')
     if (verdict.kind === 'wait') {
       const word = await this.#read(link)
       if (word.kind === 'reject') return this.#turnedDown(link, word.code)
       if (word.kind !== 'select') throw new PartylineError('peer.malformed', `a verdict was expected, not ${word.kind}`)
-      verdict = election.selected(id, word.session)
+      verdict = election.selected(id, word.session, word.resumed)
     }
-    if (verdict.kind !== 'select' || link.socket.destroyed) return
-    const name = cleanName(theirs.name)
+    if (verdict.kind !== 'select') return link.destroy()
+    const { session, resumed } = verdict
+    const resumedAt = resumed ? await this.#resume(link, session) : undefined
+    if (link.socket.destroyed || !election.isLive(id)) return link.destroy()
+    const { instance, port } = theirs
+    const { isElector } = election
     this.#options.onElected({
       link,
-      session: verdict.session,
-      name,
-      port: theirs.port,
+      session,
+      name: cleanName(theirs.name),
+      port,
       group,
-      replaces: verdict.replaces,
+      instance,
+      isElector,
+      resumedAt,
     })
-    this.#attempts.get(link.peer)?.elected(verdict.session)
+    this.#attempts.get(link.peer)?.elected(session)
+  }
+
+  /** Both sides tell how far they got; what of the session the peer has. */
+  async #resume(link: Link, session: string): Promise<number> {
+    const received = this.#options.suspend(link.peer, session)
+    if (received === undefined) throw new PartylineError('network.lost', 'the session ended meanwhile')
+    send(link, { kind: 'resume', received })
+    const answer = await this.#read(link)
+    if (answer.kind === 'resume') return answer.received
+    throw new PartylineError('peer.malformed', `a session was resumed with ${answer.kind}`)
   }
 
   #hello(ballot: Ballot, group: string): Hello {
@@ -252,7 +312,15 @@ export class Connector {
 
   #electionOf(peer: PeerId): Election {
     const { self, instance } = this.#options
-    const election = this.#elections.get(peer) ?? new Election(self, peer, instance, () => ++this.#lastProposal)
+    const election =
+      this.#elections.get(peer) ??
+      new Election(
+        self,
+        peer,
+        instance,
+        () => ++this.#lastProposal,
+        () => this.#options.holds(peer),
+      )
     this.#elections.delete(peer)
     this.#elections.set(peer, election)
     if (this.#elections.size > MAX_ELECTIONS)

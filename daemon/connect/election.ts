@@ -2,11 +2,11 @@ import type { PeerId } from '../types.ts'
 import type { Hello } from './greeting.ts'
 
 /** What a hello says for the election, apart from who its sender is. */
-export type Ballot = Pick<Hello, 'proposal' | 'of' | 'seen' | 'open'>
+export type Ballot = Pick<Hello, 'proposal' | 'of' | 'seen' | 'joined' | 'open' | 'holds'>
 
-/** What becomes of a link. `replaces`: the session that was there before is dead. */
+/** What becomes of a link. `resumed`: the session is one that both hold, and goes on; any other that either holds is over. */
 export type Verdict =
-  | { readonly kind: 'select'; readonly session: string; readonly replaces: string | undefined }
+  | { readonly kind: 'select'; readonly session: string; readonly resumed: boolean }
   | { readonly kind: 'reject' }
   /** The other side decides. */
   | { readonly kind: 'wait' }
@@ -22,24 +22,31 @@ interface Candidate {
  * session's. The host with the lower peer id is the elector; it alone decides (as the controlling agent of ICE does, RFC 8445 section
  * 2.3), so there is nothing to agree on. The elector numbers each link it greets. The other host tells in its hello which numbers
  * it has heard and which of their links it still has; from that the elector knows whether the session it believes in is dead for
- * the other side, or whether the new link is merely a second one.
+ * the other side, or whether the new link is merely a second one. Both tell which session they hold: if it is the same, the new link goes
+ * on with it.
  */
 export class Election {
   readonly isElector: boolean
   readonly #instance: string
   readonly #nextProposal: () => number
+  readonly #holds: () => string
   /** Links greeted and not closed. */
   readonly #links = new Map<number, Candidate>()
   #live: (Candidate & { readonly session: string }) | undefined
-  /** The instance of the peer that `#seen` belongs to. */
+  /** The instance of the peer that `#seen` and `#joined` belong to. */
   #peerInstance = ''
   #seen = 0
+  #joined = 0
+  #lastJoined = ''
+  /** Elector: the session begun last. */
+  #begun: (Candidate & { readonly session: string }) | undefined
 
-  /** `nextProposal` counts up for the whole life of this daemon, over all peers. */
-  constructor(self: PeerId, peer: PeerId, instance: string, nextProposal: () => number) {
+  /** `nextProposal` counts up for the whole life of this daemon, over all peers; `holds` tells the session with this peer, or `''`. */
+  constructor(self: PeerId, peer: PeerId, instance: string, nextProposal: () => number, holds: () => string) {
     this.isElector = self < peer
     this.#instance = instance
     this.#nextProposal = nextProposal
+    this.#holds = holds
   }
 
   get session(): string | undefined {
@@ -51,11 +58,17 @@ export class Election {
     return this.#links.size === 0
   }
 
+  /** True while this link is the session's. */
+  isLive(link: number): boolean {
+    return this.#live?.link === link
+  }
+
   /** What to say in a hello on a new link. */
   ballot(): Ballot {
-    if (this.isElector) return { proposal: this.#nextProposal(), of: '', seen: 0, open: [] }
+    const holds = this.#holds()
+    if (this.isElector) return { proposal: this.#nextProposal(), of: '', seen: 0, joined: 0, open: [], holds }
     const open = [...this.#links.values()].map(({ proposal }) => proposal).slice(-64)
-    return { proposal: 0, of: this.#peerInstance, seen: this.#seen, open }
+    return { proposal: 0, of: this.#peerInstance, seen: this.#seen, joined: this.#joined, open, holds }
   }
 
   /** Both hellos of a link are known: ours (its ballot) and theirs. */
@@ -64,6 +77,7 @@ export class Election {
     if (theirs.instance !== this.#peerInstance) {
       this.#peerInstance = theirs.instance
       this.#seen = 0
+      this.#joined = 0
     }
     this.#seen = Math.max(this.#seen, theirs.proposal)
     this.#links.set(link, { link, proposal: theirs.proposal, instance: theirs.instance })
@@ -71,12 +85,15 @@ export class Election {
   }
 
   /** The elector chose this link. */
-  selected(link: number, session: string): Verdict {
+  selected(link: number, session: string, resumed: boolean): Verdict {
     const candidate = this.#links.get(link)
     if (!candidate || this.isElector) return { kind: 'reject' }
-    const replaces = this.#live?.session
+    // What the elector was told may be old by now: it gets another link, and with it newer word.
+    if (resumed ? this.#holds() !== session : this.#lastJoined === session) return { kind: 'reject' }
+    this.#lastJoined = session
     this.#live = { ...candidate, session }
-    return { kind: 'select', session, replaces }
+    this.#joined = Math.max(this.#joined, candidate.proposal)
+    return { kind: 'select', session, resumed }
   }
 
   /** The link is gone. Returns the session that ended with it, if it was its link. */
@@ -91,10 +108,21 @@ export class Election {
   #decide(candidate: Candidate, theirs: Ballot): Verdict {
     const live = this.#live
     if (live && !this.#isDeadForThem(live, candidate.instance, theirs)) return { kind: 'reject' }
-    const session = `${this.#instance}-${candidate.proposal}`
+    const holds = this.#holds()
+    const resumed = holds !== '' && holds === theirs.holds
+    const isKept = resumed || (holds !== '' && this.#isUnheardOf(holds, candidate.instance, theirs))
+    const session = isKept ? holds : `${this.#instance}-${candidate.proposal}`
     this.#links.set(candidate.link, candidate)
     this.#live = { ...candidate, session }
-    return { kind: 'select', session, replaces: live?.session }
+    if (!resumed) this.#begun = this.#live
+    return { kind: 'select', session, resumed }
+  }
+
+  /** The word of this session never reached the peer: it begins now, there, and what was sent in it meanwhile is not lost. */
+  #isUnheardOf(session: string, instance: string, theirs: Ballot): boolean {
+    const begun = this.#begun
+    if (begun?.session !== session || begun.instance !== instance) return false
+    return theirs.of !== this.#instance || theirs.joined < begun.proposal
   }
 
   #isDeadForThem(live: Candidate, instance: string, theirs: Ballot): boolean {

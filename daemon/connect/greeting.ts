@@ -25,16 +25,27 @@ const hello = z.object({
   /** From the other: which instance of the elector it speaks of, the highest proposal it has heard, and those whose link is open. */
   of: z.union([instance, z.literal('')]),
   seen: number,
+  /** Of those, the highest whose session it joined. */
+  joined: number,
   open: z.array(number).max(64),
+  /** The session with this peer that it holds and would go on with; empty for none. */
+  holds: z.union([sessionId, z.literal('')]),
 })
 
 const greeting = z.discriminatedUnion('kind', [
   hello,
-  /** The elector's choice. */
-  z.object({ kind: z.literal('select'), session: sessionId }),
+  /** The elector's choice; `resumed`: both hold this session, which goes on. */
+  z.object({ kind: z.literal('select'), session: sessionId, resumed: z.boolean() }),
+  /** How many bytes of the session, or of the stream, have arrived here: the other side goes on behind them. */
+  z.object({ kind: z.literal('resume'), received: number }),
   z.object({ kind: z.literal('reject'), code: z.string().max(64) }),
-  /** This link carries one stream of a session. */
-  z.object({ kind: z.literal('stream'), session: sessionId, stream: z.string().min(1).max(64) }),
+  /** This link carries one stream of a session; with `again` in the place of another, and is answered with `resume`. */
+  z.object({
+    kind: z.literal('stream'),
+    session: sessionId,
+    stream: z.string().min(1).max(64),
+    again: z.object({ link: number, received: number }).optional(),
+  }),
   /** Who lives here? Answered by the same. */
   z.object({ kind: z.literal('probe'), name: z.string().max(256), port: z.number().int().min(0).max(65535) }),
 ])

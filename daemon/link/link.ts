@@ -20,6 +20,8 @@ export interface Link {
   readonly group: string
   /** The encrypted byte pipe (a `tls.TLSSocket` over TCP). */
   readonly socket: Duplex
+  /** Key material that only the two ends can have (RFC 8446 section 7.5, RFC 5705): `length` bytes for a purpose that `label` names. */
+  exportKey(label: string, length: number): Buffer
   /** Ends it at once, without a goodbye. Safe to call twice. */
   destroy(): void
 }

@@ -134,7 +134,7 @@ export class FileService {
         const accepted = await this.#options.streams.accept(serviceOf(offer), either)
         if (accepted.stream.peer === offer.peer) return accepted
         this.#options.refusals.count('peer.no-service')
-        accepted.stream.socket.destroy()
+        accepted.stream.reset('peer.no-service')
       }
     } catch (error) {
       throw offer.signal.aborted ? offer.signal.reason : error

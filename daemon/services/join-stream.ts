@@ -3,42 +3,22 @@ import type { SessionStream } from '../session/session.ts'
 
 /** Joins an app's socket with a stream: raw bytes both ways, half-close kept, each side as fast as the other takes it. */
 export function joinStream(app: Duplex, stream: SessionStream): void {
-  const { socket } = stream
-  let sent = 0
-  let received = 0
   app.on('error', () => app.destroy())
-
-  pump(app, socket, (chunk) => {
-    sent += chunk.length
-    return socket.write(chunk)
+  app.on('data', (chunk: Buffer) => {
+    if (!stream.write(chunk)) app.pause()
   })
-  app.once('end', () => stream.endWriting(sent))
+  app.once('end', () => stream.end())
   app.once('close', () => {
     // Gone before it had written and read everything: whatever is on its way is of no use to anybody.
     if (!app.readableEnded || !app.writableFinished) stream.reset('peer.reset')
   })
 
-  const writeToApp = gathered(app)
-  pump(socket, app, (chunk) => {
-    received += chunk.length
-    return writeToApp(chunk)
-  })
-  socket.once('end', () => {
-    void stream.endReading(received).then((clean) => (clean ? app.end() : app.destroy()))
-  })
+  app.on('drain', () => stream.resume())
+  stream.read({ data: gathered(app), end: () => void app.end(), drain: () => void app.resume() })
   void stream.outcome.then(({ clean }) => {
     if (!clean) app.destroy()
   })
-  stream.onProgress(() => ({ sent, received }))
-}
-
-/** `write` answers as `Writable.write` does: false asks for a pause until `to` drains. */
-function pump(from: Duplex, to: Duplex, write: (chunk: Buffer) => boolean): void {
-  from.on('data', (chunk: Buffer) => {
-    if (!write(chunk)) from.pause()
-  })
-  to.on('drain', () => from.resume())
-  from.resume()
+  app.resume()
 }
 
 /**

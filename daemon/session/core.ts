@@ -2,27 +2,39 @@ import { type ErrorCode, isErrorCode, PartylineError, toPartylineError } from '.
 import type { Milliseconds } from '../types.ts'
 import { type Control, decodeControl, encodeControl, FRAME, type Frame, FrameReader, FrameWriter } from './frame.ts'
 import { type Arrived, MessageInbox } from './inbox.ts'
-import { Outbox } from './outbox.ts'
-import { RoundTrip } from './round-trip.ts'
-import type { CloseReason } from './session.ts'
+import { type Message, Outbox } from './outbox.ts'
+import { Pace } from './pace.ts'
+import type { CloseReason, LaneConfig } from './session.ts'
+import type { LaneStatistics } from './statistics.ts'
+import { UnconfirmedBytes } from './unconfirmed.ts'
 
 /** A peer that was silent for this long is asked whether it is there. */
 export const KEEPALIVE: Milliseconds = 3000
-/** A peer that was silent for this long is gone. */
+/** A link that was silent for this long is dead. */
 export const DEAD_AFTER: Milliseconds = 9000
-/** Keepalives in a row without an answer, each given `KEEPALIVE`, after which a peer is gone. */
+/** Keepalives in a row without an answer, each given `KEEPALIVE`, after which a link is dead. */
 const MAX_UNANSWERED = DEAD_AFTER / KEEPALIVE - 1
+/** How long a link may take to answer whose network has changed under it. */
+const DOUBT: Milliseconds = 1000
 /** Pings that may be under way at a time. */
 const MAX_PINGS = 64
-/** Acknowledgements in one frame. */
+/** Runs of acknowledgements in one frame. */
 const MAX_ACKNOWLEDGEMENTS = 512
 /** Answers that may wait for the link, in bytes; only who asks much and reads little gets here. */
 const MAX_ANSWERS = 1024 * 1024
+/** Bytes that the peer has not confirmed; nothing but confirmations is written above that. */
+const MAX_UNCONFIRMED = 10 * 1024 * 1024
+/** After so many bytes the peer is told what has arrived, asked or not. */
+const CONFIRM_AFTER = 64 * 1024
 
 /** What a core tells its owner. */
 export interface CoreEvents {
   message(message: Arrived): void
   control(control: Exclude<Control, { kind: 'close' }>): void
+  /** A measurement of the round trip. */
+  roundTrip(sample: Milliseconds): void
+  /** The link is dead: nobody answered. */
+  silent(): void
   /** Once, when the session is over; output that is left may still be sent. */
   closed(reason: CloseReason): void
   /** There is output to take. */
@@ -32,36 +44,74 @@ export interface CoreEvents {
 /** Called once: with the round trip, or undefined when the answer never came. */
 type PingDone = (rtt: Milliseconds | undefined) => void
 
-/** A session's protocol, free of I/O: bytes and a time in; bytes, events and the next deadline out. */
+/** Messages in a row with one fate. */
+interface Settled {
+  readonly first: number
+  count: number
+  readonly code: string
+}
+
+/** What waits to be written ahead of messages. */
+type Urgent =
+  | { readonly type: typeof FRAME.ping; readonly id: number }
+  | { readonly type: typeof FRAME.pong; readonly id: number }
+  | { readonly type: typeof FRAME.control; readonly body: Uint8Array }
+
+const PING_SIZE = 10
+
+/**
+ * A session's protocol, free of I/O: bytes and a time in; bytes, events and the next deadline out. All it writes is one sequence of bytes, from
+ * the first to the last link: what the peer has not confirmed is kept, and a new link begins with what the peer lacks. So nothing above these
+ * bytes, messages, their acknowledgements and control alike, can be lost, doubled or come out of order, whatever happens to links.
+ */
 export class SessionCore {
   readonly #events: CoreEvents
+  readonly #writer: FrameWriter
   readonly #reader = new FrameReader()
-  readonly #writer = new FrameWriter()
   readonly #outbox = new Outbox()
   readonly #inbox = new MessageInbox()
-  readonly #roundTrip = new RoundTrip()
+  readonly #unconfirmed = new UnconfirmedBytes()
+  readonly #pace = new Pace()
   readonly #pings = new Map<number, { at: Milliseconds; done: PingDone }>()
-  #acknowledgements: { id: number; code: string }[] = []
+  #urgent: Urgent[] = []
+  #urgentBytes = 0
+  #settled: Settled[] = []
   #lastPing = 0
+  #attached = true
   #heard: Milliseconds
   /** When a keepalive was last sent, and how many were since something was heard. */
   #asked: Milliseconds
   #unanswered = 0
+  /** Until when the link has to prove that it works, after its network changed. */
+  #doubtedUntil = Number.POSITIVE_INFINITY
+  /** Small messages wait for others until then. */
+  #gatheringUntil = Number.POSITIVE_INFINITY
+  /** Bytes received in all, and of these, how many the peer knows of. */
+  #received = 0
+  #told = 0
+  /** The peer asked to be told now. */
+  #isAsked = false
   #closed: CloseReason | undefined
 
-  constructor(events: CoreEvents, now: Milliseconds) {
+  /** One `writer` may serve many cores: nothing stays in it between calls. */
+  constructor(events: CoreEvents, now: Milliseconds, writer = new FrameWriter()) {
     this.#events = events
+    this.#writer = writer
     this.#heard = now
     this.#asked = now
     this.ping(now, () => {})
   }
 
-  get rtt(): Milliseconds | undefined {
-    return this.#roundTrip.smoothed
-  }
-
   get unacknowledged(): number {
     return this.#outbox.unacknowledgedBytes
+  }
+
+  get queued(): number {
+    return this.#outbox.queuedBytes
+  }
+
+  lanes(now: Milliseconds): LaneStatistics[] {
+    return this.#outbox.lanes(now)
   }
 
   /** True while a message waits for somebody's word, here or at the peer. */
@@ -73,9 +123,15 @@ export class SessionCore {
     return this.#closed
   }
 
+  /** Bytes received so far: where the peer has to go on after a new link. */
+  get received(): number {
+    return this.#received
+  }
+
   /** When `tick` wants to be called next. */
   get deadline(): Milliseconds {
-    return Math.max(this.#heard, this.#asked) + KEEPALIVE
+    if (!this.#attached) return this.#gatheringUntil
+    return Math.min(Math.max(this.#heard, this.#asked) + KEEPALIVE, this.#doubtedUntil, this.#gatheringUntil)
   }
 
   /** Bytes off the link. Whatever they are, this does not throw: what is illegal ends the session. */
@@ -83,46 +139,105 @@ export class SessionCore {
     if (this.#closed) return
     this.#heard = now
     this.#unanswered = 0
+    this.#doubtedUntil = Number.POSITIVE_INFINITY
+    this.#received += chunk.length
     try {
       this.#reader.push(chunk, (frame) => this.#closed || this.#take(frame, now))
-      // An acknowledgement takes 7 bytes and a code.
-      if (this.#writer.length + this.#acknowledgements.length * 32 > MAX_ANSWERS)
+      // An acknowledgement takes 9 bytes and a code.
+      if (this.#urgentBytes + this.#settled.length * 32 > MAX_ANSWERS)
         throw new PartylineError('peer.oversized', 'the peer asks for more answers than it reads')
     } catch (error) {
       const { code, message } = toPartylineError(error)
       this.close({ code, message, by: 'local' })
     }
+    if (this.#received - this.#told >= CONFIRM_AFTER) this.#events.wake()
   }
 
-  /** Sends a message. `done` is called once: without an error when an app at the peer has it. */
-  send(message: Parameters<Outbox['add']>[0]): void {
-    if (this.#closed) return message.done(endError(this.#closed))
-    this.#outbox.add(message)
+  /** The link is gone. What the peer may not have had is kept. */
+  detach(): void {
+    this.#attached = false
+    this.#doubtedUntil = Number.POSITIVE_INFINITY
+    this.#dropPings(() => true)
+  }
+
+  /**
+   * A new link: the peer has `has` bytes of ours. Returns what it lacks, to be written first. Throws `peer.malformed` when that cannot be:
+   * the session cannot go on then.
+   */
+  attach(has: number, now: Milliseconds): readonly Buffer[] {
+    const lacks = this.#unconfirmed.after(has)
+    this.#pace.restart(has)
+    this.#attached = true
+    this.#heard = now
+    this.#asked = now
+    this.#unanswered = 0
+    // What the peer was told may be lost with the link; it learned it with the new one.
+    this.#told = this.#received
+    this.#isAsked = false
+    this.ping(now, () => {})
+    return lacks
+  }
+
+  /** The network changed under the link: it has to answer soon, or it is dead. */
+  doubt(now: Milliseconds): void {
+    if (!this.#attached || this.#closed || this.#doubtedUntil < Number.POSITIVE_INFINITY) return
+    this.#doubtedUntil = now + DOUBT
+    this.ping(now, () => {})
+  }
+
+  configure(app: number, lanes: readonly LaneConfig[]): void {
+    this.#outbox.configure(app, lanes)
+  }
+
+  forget(app: number): void {
+    this.#outbox.forget(app)
+  }
+
+  /** Numbers a message that goes another way. */
+  number(app: number, lane: number): number {
+    return this.#outbox.number(app, lane)
+  }
+
+  /** Sends a message, `gather` later at most; returns its number in its lane, 0 when it was not taken. */
+  send(message: Message, now: Milliseconds, gather: Milliseconds = 0): number {
+    if (this.#closed) {
+      message.done(endError(this.#closed))
+      return 0
+    }
+    const number = this.#outbox.add(message, now)
+    if (gather === 0 || this.#outbox.queuedBytes >= 1200) this.flush()
+    else this.#gatheringUntil = Math.min(this.#gatheringUntil, now + gather)
+    return number
+  }
+
+  /** Sends what was gathered. */
+  flush(): void {
+    this.#gatheringUntil = Number.POSITIVE_INFINITY
     this.#events.wake()
   }
 
   /** Tells the sender what became of its message: delivered, or refused with a code. */
   settle({ id, reliable }: Arrived, code = ''): void {
     if (!this.#inbox.settle(id) || !reliable || this.#closed) return
-    this.#acknowledgements.push({ id, code })
+    const last = this.#settled.at(-1)
+    if (last && last.code === code && last.first + last.count === id && last.count < 0xffff) last.count++
+    else this.#settled.push({ first: id, count: 1, code })
     this.#events.wake()
   }
 
   control(control: Control): void {
     if (this.#closed) return
-    this.#writeControl(control)
+    this.#pushUrgent({ type: FRAME.control, body: encodeControl(control) })
     this.#events.wake()
   }
 
-  /** Measures a round trip; false when too many are under way already, or the session is over. */
+  /** Measures a round trip; false when too many are under way already, there is no link, or the session is over. */
   ping(now: Milliseconds, done: PingDone): boolean {
-    if (this.#closed || this.#pings.size >= MAX_PINGS) return false
+    if (this.#closed || !this.#attached || this.#pings.size >= MAX_PINGS) return false
     // An id has 32 bits.
     this.#lastPing = (this.#lastPing + 1) >>> 0
-    const id = this.#lastPing
-    this.#pings.set(id, { at: now, done })
-    const { buffer, at } = this.#writer.frame(FRAME.ping, 0, 0, 4)
-    buffer.writeUInt32BE(id, at)
+    this.#pings.set(this.#lastPing, { at: now, done })
+    this.#pushUrgent({ type: FRAME.ping, id: this.#lastPing })
     this.#events.wake()
     return true
   }
@@ -131,12 +246,10 @@ export class SessionCore {
   close(reason: CloseReason): void {
     if (this.#closed) return
     if (reason.by === 'local') {
-      // What an app here has must not be told lost: the peer reads nothing behind the goodbye.
-      this.#writeAcknowledgements()
-      this.#writeControl({ kind: 'close', code: reason.code, message: reason.message.slice(0, 200) })
+      const body = encodeControl({ kind: 'close', code: reason.code, message: reason.message.slice(0, 200) })
+      this.#pushUrgent({ type: FRAME.control, body })
     }
     this.#closed = reason
-    this.#acknowledgements = []
     this.#outbox.fail(endError(reason))
     this.#dropPings(() => true)
     this.#events.closed(reason)
@@ -145,25 +258,51 @@ export class SessionCore {
 
   tick(now: Milliseconds): void {
     if (this.#closed) return
+    if (now >= this.#gatheringUntil) this.flush()
     this.#dropPings(({ at }) => now - at >= DEAD_AFTER)
-    if (now < this.deadline) return
+    if (!this.#attached) return
+    if (now >= this.#doubtedUntil) return this.#events.silent()
+    if (now < Math.max(this.#heard, this.#asked) + KEEPALIVE) return
     // Counted in questions, not in time alone: a machine that slept has asked nobody, and finds its peers where they were.
-    if (this.#unanswered >= MAX_UNANSWERED)
-      return this.close({ code: 'network.lost', message: `no answer for ${DEAD_AFTER / 1000} s`, by: 'network' })
+    if (this.#unanswered >= MAX_UNANSWERED) return this.#events.silent()
     this.#unanswered++
     this.#asked = now
     this.ping(now, () => {})
   }
 
   get hasOutput(): boolean {
-    return this.#writer.length > 0 || this.#acknowledgements.length > 0 || (this.#outbox.ready && !this.#closed)
+    if (!this.#attached) return false
+    if (this.#isAsked || this.#received - this.#told >= CONFIRM_AFTER) return true
+    if (this.#unconfirmed.size >= MAX_UNCONFIRMED) return false
+    if (this.#urgent.length > 0 || this.#settled.length > 0) return true
+    return !this.#closed && this.#gatheringUntil === Number.POSITIVE_INFINITY && this.#isOpen && this.#outbox.ready
   }
 
-  /** Bytes for the link: control first, then messages, about `limit` bytes in all. */
-  takeOutput(limit: number): Buffer {
-    this.#writeAcknowledgements()
-    if (!this.#closed) this.#outbox.write(this.#writer, limit)
-    return this.#writer.take()
+  /** Bytes for the link: control first, then messages, about `limit` bytes in all. The buffer does not change any more. */
+  takeOutput(limit: number, now: Milliseconds): Buffer {
+    if (this.#isAsked || this.#received - this.#told >= CONFIRM_AFTER) this.#writeConfirm()
+    if (this.#unconfirmed.size < MAX_UNCONFIRMED) {
+      // What an app here has must not be told lost: the peer reads nothing behind a goodbye.
+      this.#writeSettled()
+      this.#writeUrgent()
+      if (!this.#closed && this.#gatheringUntil === Number.POSITIVE_INFINITY) this.#writeMessages(limit, now)
+      const onTheWay = this.#unconfirmed.size + this.#writer.length
+      if (this.#pace.sent(this.#unconfirmed.end + this.#writer.length, now, onTheWay >= this.#pace.window))
+        this.#writer.frame(FRAME.mark, 0, 0, 0)
+    }
+    const output = this.#writer.take()
+    if (output.length > 0) this.#unconfirmed.push(output)
+    return output
+  }
+
+  get #isOpen(): boolean {
+    return this.#unconfirmed.size < this.#pace.window
+  }
+
+  #writeMessages(limit: number, now: Milliseconds): void {
+    const room = this.#pace.window - this.#unconfirmed.size
+    if (room <= 0) return
+    this.#outbox.write(this.#writer, Math.min(limit, this.#writer.length + room), this.#pace.piece, now)
   }
 
   #take(frame: Frame, now: Milliseconds): void {
@@ -177,10 +316,19 @@ export class SessionCore {
       case FRAME.acknowledge:
         return this.#takeAcknowledgements(payload)
       case FRAME.ping:
-      case FRAME.pong:
-        if (payload.length !== 4) throw new PartylineError('peer.malformed', 'a ping of a wrong length')
-        if (frame.type === FRAME.pong) return this.#takePong(payload.readUInt32BE(), now)
-        payload.copy(...this.#room(FRAME.pong, 4))
+      case FRAME.pong: {
+        if (payload.length !== PING_SIZE) throw new PartylineError('peer.malformed', 'a ping of a wrong length')
+        const id = payload.readUInt32BE()
+        this.#confirm(payload.readUIntBE(4, 6), now)
+        if (frame.type === FRAME.pong) return this.#takePong(id, now)
+        this.#pushUrgent({ type: FRAME.pong, id })
+        return this.#events.wake()
+      }
+      case FRAME.confirm:
+        if (payload.length !== 6) throw new PartylineError('peer.malformed', 'a confirmation of a wrong length')
+        return this.#confirm(payload.readUIntBE(0, 6), now)
+      case FRAME.mark:
+        this.#isAsked = true
         return this.#events.wake()
       case FRAME.control: {
         const control = decodeControl(payload)
@@ -193,11 +341,17 @@ export class SessionCore {
     }
   }
 
+  #confirm(total: number, now: Milliseconds): void {
+    this.#unconfirmed.confirm(total)
+    this.#pace.confirmed(total, now)
+    if (this.#outbox.ready) this.#events.wake()
+  }
+
   #takePong(id: number, now: Milliseconds): void {
     const ping = this.#pings.get(id)
     if (!ping) return
     this.#pings.delete(id)
-    this.#roundTrip.add(now - ping.at)
+    this.#events.roundTrip(now - ping.at)
     ping.done(now - ping.at)
   }
 
@@ -211,43 +365,66 @@ export class SessionCore {
 
   #takeAcknowledgements(payload: Buffer): void {
     let at = 0
-    while (at + 7 <= payload.length) {
-      const id = payload.readUIntBE(at, 6)
-      const length = payload[at + 6] ?? 0
-      const code = payload.toString('latin1', at + 7, at + 7 + length)
-      at += 7 + length
-      this.#outbox.acknowledge(id, length === 0 ? undefined : new PartylineError(refusalCode(code)))
+    while (at + 9 <= payload.length) {
+      const first = payload.readUIntBE(at, 6)
+      const count = payload.readUInt16BE(at + 6)
+      const length = payload[at + 8] ?? 0
+      const code = payload.toString('latin1', at + 9, at + 9 + length)
+      at += 9 + length
+      this.#outbox.acknowledge(first, count, length === 0 ? undefined : new PartylineError(refusalCode(code)))
     }
     if (at !== payload.length) throw new PartylineError('peer.malformed', 'acknowledgements of a wrong length')
     if (this.#outbox.ready) this.#events.wake()
   }
 
-  #writeAcknowledgements(): void {
-    const entries = this.#acknowledgements
-    this.#acknowledgements = []
-    for (let from = 0; from < entries.length; from += MAX_ACKNOWLEDGEMENTS) {
-      const some = entries.slice(from, from + MAX_ACKNOWLEDGEMENTS)
-      const length = some.reduce((sum, { code }) => sum + 7 + code.length, 0)
-      const [buffer, start] = this.#room(FRAME.acknowledge, length)
-      let at = start
-      for (const { id, code } of some) {
-        buffer.writeUIntBE(id, at, 6)
-        buffer[at + 6] = code.length
-        buffer.write(code, at + 7, 'latin1')
-        at += 7 + code.length
+  #pushUrgent(urgent: Urgent): void {
+    this.#urgent.push(urgent)
+    this.#urgentBytes += urgent.type === FRAME.control ? urgent.body.length + 64 : 64
+  }
+
+  #writeConfirm(): void {
+    this.#isAsked = false
+    this.#told = this.#received
+    const at = this.#writer.frame(FRAME.confirm, 0, 0, 6)
+    this.#writer.buffer.writeUIntBE(this.#received, at, 6)
+  }
+
+  #writeUrgent(): void {
+    const urgent = this.#urgent
+    if (urgent.length === 0) return
+    this.#urgent = []
+    this.#urgentBytes = 0
+    for (const item of urgent) {
+      if (item.type === FRAME.control) {
+        const at = this.#writer.frame(item.type, 0, 0, item.body.length)
+        this.#writer.buffer.set(item.body, at)
+        continue
       }
+      // Who pings also hears how far the other got: a quiet session keeps next to nothing.
+      this.#told = this.#received
+      const at = this.#writer.frame(item.type, 0, 0, PING_SIZE)
+      this.#writer.buffer.writeUInt32BE(item.id, at)
+      this.#writer.buffer.writeUIntBE(this.#received, at + 4, 6)
     }
   }
 
-  #writeControl(control: Control): void {
-    const body = encodeControl(control)
-    const [buffer, at] = this.#room(FRAME.control, body.length)
-    buffer.set(body, at)
-  }
-
-  #room(type: number, length: number): [Buffer, number] {
-    const { buffer, at } = this.#writer.frame(type, 0, 0, length)
-    return [buffer, at]
+  #writeSettled(): void {
+    const entries = this.#settled
+    if (entries.length === 0) return
+    this.#settled = []
+    for (let from = 0; from < entries.length; from += MAX_ACKNOWLEDGEMENTS) {
+      const some = entries.slice(from, from + MAX_ACKNOWLEDGEMENTS)
+      const length = some.reduce((sum, { code }) => sum + 9 + code.length, 0)
+      let at = this.#writer.frame(FRAME.acknowledge, 0, 0, length)
+      const { buffer } = this.#writer
+      for (const { first, count, code } of some) {
+        buffer.writeUIntBE(first, at, 6)
+        buffer.writeUInt16BE(count, at + 6)
+        buffer[at + 8] = code.length
+        buffer.write(code, at + 9, 'latin1')
+        at += 9 + code.length
+      }
+    }
   }
 }
 
@@ -258,6 +435,6 @@ function refusalCode(code: string): ErrorCode {
 
 /** What those are told whose messages were not acknowledged when the session ended. */
 function endError({ code, message, by }: CloseReason): PartylineError {
-  if (by === 'network') return new PartylineError('network.lost', message)
+  if (by === 'network') return new PartylineError(code === 'done' ? 'network.lost' : code, message)
   return new PartylineError(by === 'peer' ? 'peer.closed' : code === 'done' ? 'network.lost' : code, message)
 }

@@ -7,15 +7,15 @@ import { MAX_NAME, MAX_STREAM_META } from './session.ts'
 export const HEADER = 8
 /** Largest payload of a frame, in bytes. */
 export const MAX_PAYLOAD = 64 * 1024
-/** Messages travel in pieces of at most this many bytes, so that lanes take turns. */
-export const PIECE = 16 * 1024
 
-export const FRAME = { message: 1, acknowledge: 2, ping: 3, pong: 4, control: 5 } as const
+/** `confirm` tells how many bytes have arrived in all; `mark` asks to be told at once. */
+export const FRAME = { message: 1, acknowledge: 2, ping: 3, pong: 4, control: 5, confirm: 6, mark: 7 } as const
 /** Flags of a message's frame: its first piece, its last, to be acknowledged. */
 export const FLAG = { first: 1, last: 2, reliable: 4 } as const
 
 const streamId = z.string().min(1).max(32)
 const code = z.string().max(64)
+const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
 
 const control = z.discriminatedUnion('kind', [
   z.object({
@@ -27,10 +27,20 @@ const control = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('accept'), stream: streamId }),
   z.object({ kind: z.literal('refuse'), stream: streamId, code }),
   /** The writer is done: so many bytes in all. */
-  z.object({ kind: z.literal('fin'), stream: streamId, bytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER) }),
+  z.object({ kind: z.literal('fin'), stream: streamId, bytes }),
+  /** So many bytes have arrived: the writer need not keep them. */
+  z.object({ kind: z.literal('have'), stream: streamId, bytes }),
+  /** The stream's link of this number broke; whoever dials is asked for another. */
+  z.object({ kind: z.literal('relink'), stream: streamId, link: z.number().int().min(1).max(0xffff_ffff) }),
   /** The reader has all of them. */
   z.object({ kind: z.literal('got'), stream: streamId }),
   z.object({ kind: z.literal('reset'), stream: streamId, code }),
+  /** Where sealed datagrams of this link may be sent: the receiver's connection id, in hexadecimal, and its UDP port. */
+  z.object({
+    kind: z.literal('datagram'),
+    cid: z.string().regex(/^[0-9a-f]{16}$/),
+    port: z.number().int().min(1).max(65535),
+  }),
   z.object({ kind: z.literal('close'), code, message: z.string().max(256) }),
 ])
 
@@ -107,9 +117,12 @@ function frameAt(bytes: Buffer, at: number, size: number): Frame {
   return { type: bytes[at] ?? 0, flags: bytes[at + 1] ?? 0, lane: bytes[at + 2] ?? 0, payload }
 }
 
-/** Gathers frames into one buffer, so that everything queued in a moment leaves in one write. */
+/** Batches below this size get a buffer of their own: what is kept until the peer confirms it must not keep a large one alive. */
+const SMALL = 4096
+
+/** Gathers frames into one buffer, so that everything queued in a moment leaves in one write. One writer serves all sessions, in turn. */
 export class FrameWriter {
-  #buffer = Buffer.allocUnsafe(MAX_PAYLOAD)
+  #buffer = Buffer.allocUnsafeSlow(MAX_PAYLOAD * 2)
   /** Where in the buffer lies what was gathered since the last `take`. */
   #start = 0
   #end = 0
@@ -118,8 +131,8 @@ export class FrameWriter {
     return this.#end - this.#start
   }
 
-  /** Begins a frame; returns the buffer and where its payload of `length` bytes goes. */
-  frame(type: number, flags: number, lane: number, length: number): { buffer: Buffer; at: number } {
+  /** Begins a frame; returns where in `buffer` its payload of `length` bytes goes. */
+  frame(type: number, flags: number, lane: number, length: number): number {
     this.#reserve(HEADER + length)
     const buffer = this.#buffer
     const start = this.#end
@@ -129,13 +142,21 @@ export class FrameWriter {
     buffer[start + 2] = lane
     buffer[start + 3] = 0
     buffer.writeUInt32BE(length, start + 4)
-    return { buffer, at: start + HEADER }
+    return start + HEADER
   }
 
-  /** What was gathered; the writer is empty then. */
+  /** The buffer of the frame begun last; another frame may move it. */
+  get buffer(): Buffer {
+    return this.#buffer
+  }
+
+  /** What was gathered, never written again; the writer is empty then. */
   take(): Buffer {
     const gathered = this.#buffer.subarray(this.#start, this.#end)
-    // What was handed out is never written again; the room behind it serves the next frames.
+    if (gathered.length < SMALL) {
+      this.#end = this.#start
+      return Buffer.from(gathered)
+    }
     this.#start = this.#end
     return gathered
   }
@@ -143,7 +164,7 @@ export class FrameWriter {
   #reserve(more: number): void {
     if (this.#end + more <= this.#buffer.length) return
     const { length } = this
-    const larger = Buffer.allocUnsafe(Math.max(MAX_PAYLOAD, (length + more) * 2))
+    const larger = Buffer.allocUnsafeSlow(Math.max(MAX_PAYLOAD * 2, (length + more) * 2))
     this.#buffer.copy(larger, 0, this.#start, this.#end)
     this.#buffer = larger
     this.#start = 0

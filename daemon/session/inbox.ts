@@ -3,8 +3,8 @@ import { FLAG, type Frame } from './frame.ts'
 import { MAX_LANE, MAX_MESSAGE, MAX_NAME } from './session.ts'
 
 /** What a peer may have outstanding here: its own windows are smaller, so only a broken or hostile one gets here. */
-const MAX_BYTES = 8 * 1024 * 1024
-const MAX_MESSAGES = 8192
+const MAX_BYTES = 16 * 1024 * 1024
+const MAX_MESSAGES = 16_384
 
 /** A message that has arrived whole. */
 export interface Arrived {
@@ -17,41 +17,46 @@ export interface Arrived {
   readonly number: number
 }
 
-interface Partial {
-  readonly channel: string
+interface Partial extends Arrived {
   readonly data: Buffer
-  readonly reliable: boolean
-  readonly lane: number
   filled: number
 }
+
+/** Bytes before the channel's name in a first piece: id 6, length of the message 4, number in its lane 6, length of the name 1. */
+export const FIRST_HEAD = 17
+/** Bytes before the content of a further piece: id. */
+export const NEXT_HEAD = 6
 
 /** Puts messages together, and bounds what is not yet settled. */
 export class MessageInbox {
   readonly #partial = new Map<number, Partial>()
+  /** Sizes of the messages that are neither delivered nor refused, by id. */
   readonly #unsettled = new Map<number, number>()
-  readonly #numbers = new Map<number, number>()
+  #channel = ''
+  #channelBytes: Buffer = Buffer.alloc(0)
   #bytes = 0
 
   /** Takes a piece; returns the message that it completes. Throws `peer.malformed` or `peer.oversized`. */
   take({ flags, lane, payload }: Frame): Arrived | undefined {
-    if (payload.length < 6 || lane > MAX_LANE)
+    if (payload.length < NEXT_HEAD || lane > MAX_LANE)
       throw new PartylineError('peer.malformed', 'a message frame is too short, or its lane too high')
     const id = payload.readUIntBE(0, 6)
-    const partial = flags & FLAG.first ? this.#begin(id, flags, lane, payload) : this.#partial.get(id)
+    const first = (flags & FLAG.first) !== 0
+    const partial = first ? this.#begin(id, flags, lane, payload) : this.#partial.get(id)
     if (!partial) throw new PartylineError('peer.malformed', 'a piece of a message that never began')
-    const piece = flags & FLAG.first ? payload.subarray(11 + (payload[10] ?? 0)) : payload.subarray(6)
-    if (partial.filled + piece.length > partial.data.length)
+    const from = first ? FIRST_HEAD + (payload[FIRST_HEAD - 1] ?? 0) : NEXT_HEAD
+    const { data, filled } = partial
+    if (filled + payload.length - from > data.length)
       throw new PartylineError('peer.malformed', 'a message is longer than it said')
-    partial.data.set(piece, partial.filled)
-    partial.filled += piece.length
-    if (!(flags & FLAG.last)) return undefined
-    if (partial.filled !== partial.data.length)
-      throw new PartylineError('peer.malformed', 'a message is shorter than it said')
-    this.#partial.delete(id)
-    const number = (this.#numbers.get(lane) ?? 0) + 1
-    this.#numbers.set(lane, number)
-    const { channel, data, reliable } = partial
-    return { id, channel, data, reliable, lane, number }
+    // A whole message in one piece is copied too: the receive buffer it lies in must not be kept alive by it.
+    partial.filled += payload.copy(data, filled, from)
+    if (!(flags & FLAG.last)) {
+      if (first) this.#partial.set(id, partial)
+      return undefined
+    }
+    if (partial.filled !== data.length) throw new PartylineError('peer.malformed', 'a message is shorter than it said')
+    if (!first) this.#partial.delete(id)
+    return partial
   }
 
   /** True while messages are neither delivered nor refused. */
@@ -69,8 +74,8 @@ export class MessageInbox {
   }
 
   #begin(id: number, flags: number, lane: number, payload: Buffer): Partial {
-    const channelLength = payload[10] ?? 0
-    if (payload.length < 11 + channelLength || channelLength === 0)
+    const channelLength = payload[FIRST_HEAD - 1] ?? 0
+    if (payload.length < FIRST_HEAD + channelLength || channelLength === 0)
       throw new PartylineError('peer.malformed', 'a message has no channel')
     if (channelLength > MAX_NAME) throw new PartylineError('peer.oversized', "a channel's name is too long")
     const total = payload.readUInt32BE(6)
@@ -80,15 +85,24 @@ export class MessageInbox {
       throw new PartylineError('peer.oversized', 'more messages outstanding than the windows allow')
     this.#unsettled.set(id, total)
     this.#bytes += total
-    const partial: Partial = {
-      channel: payload.toString('utf8', 11, 11 + channelLength),
-      // A whole message in one piece is copied too: the receive buffer it lies in must not be kept alive by it.
+    return {
+      id,
+      channel: this.#channelOf(payload, channelLength),
       data: Buffer.allocUnsafe(total),
       reliable: (flags & FLAG.reliable) !== 0,
       lane,
+      number: payload.readUIntBE(10, 6),
       filled: 0,
     }
-    this.#partial.set(id, partial)
-    return partial
+  }
+
+  /** Most messages have the channel of the one before: its name is not decoded again. */
+  #channelOf(payload: Buffer, length: number): string {
+    const same = this.#channelBytes
+    if (same.length !== length || payload.compare(same, 0, length, FIRST_HEAD, FIRST_HEAD + length) !== 0) {
+      this.#channelBytes = Buffer.from(payload.subarray(FIRST_HEAD, FIRST_HEAD + length))
+      this.#channel = this.#channelBytes.toString('utf8')
+    }
+    return this.#channel
   }
 }

@@ -1,31 +1,41 @@
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../clock.ts'
-import type { ElectedLink } from '../connect/connector.ts'
-import { isErrorCode, PartylineError } from '../errors.ts'
+import type { AnsweredStreamAgain, ElectedLink } from '../connect/connector.ts'
+import { isErrorCode, PartylineError, toPartylineError } from '../errors.ts'
+import type { Link } from '../link/link.ts'
 import { isOwnAddress } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Milliseconds, PeerId } from '../types.ts'
 import { SessionCore } from './core.ts'
+import type { FakeNetworkSettings } from './fake-network.ts'
+import type { Control, FrameWriter } from './frame.ts'
+import type { Arrived } from './inbox.ts'
+import { DROPPED } from './outbox.ts'
+import { RoundTrip } from './round-trip.ts'
 import {
   type CloseReason,
   type IncomingMessage,
   type IncomingStream,
+  type LaneConfig,
   MAX_LANE,
   MAX_MESSAGE,
   MAX_NAME,
   MAX_STREAM_META,
+  NOW_OR_NEVER,
+  type SendOptions,
+  type Sent,
   type Session,
   type SessionFacts,
+  type SessionState,
   type SessionStream,
 } from './session.ts'
+import type { SessionStatistics } from './statistics.ts'
 import { type DialStream, StreamTable } from './stream-table.ts'
 
 /** Output gathered for one write, and output in the socket above which nothing more is gathered, in bytes. */
 const BATCH = 64 * 1024
 const HIGH_WATER = 256 * 1024
-/** An unreliable message is dropped rather than queued behind this much. */
-const UNRELIABLE_LIMIT = HIGH_WATER
 /** How long a goodbye may take. */
 const FAREWELL: Milliseconds = 1000
 
@@ -33,24 +43,36 @@ interface LinkSessionOptions {
   readonly elected: ElectedLink
   readonly clock: Clock
   readonly refusals: Refusals
-  readonly dialStream: DialStream
+  readonly writer: FrameWriter
+  readonly dialStream: (remote: ElectedLink['link'], ...stream: Parameters<DialStream>) => ReturnType<DialStream>
   readonly onMessage: (message: IncomingMessage) => void
   readonly onStream: (stream: IncomingStream) => void
+  /** The link was lost; another is wanted. */
+  readonly onLost: (session: LinkSession, reason: string) => void
   /** Called once, in the moment it ends: before anything that comes after it. */
   readonly onEnd: (session: LinkSession, reason: CloseReason) => void
 }
 
-/** A session on its link: moves bytes between the core and the socket, and streams to links of their own. */
+/** A session on its links, one after the other: moves bytes between the core and the socket, and streams to links of their own. */
 export class LinkSession implements Session {
+  readonly id: string
   readonly peer: PeerId
+  /** The instance of the peer's daemon that it was begun with. */
+  readonly instance: string
   readonly closed: Promise<CloseReason>
   readonly #options: LinkSessionOptions
   readonly #core: SessionCore
   readonly #streams: StreamTable
-  readonly #socket: Duplex
   readonly #began: Milliseconds
   readonly #resolveClosed: (reason: CloseReason) => void
+  /** How long small messages of an app wait for others. */
+  readonly #gather = new Map<number, Milliseconds>()
+  readonly #roundTrip = new RoundTrip()
+  #elected: ElectedLink
+  /** The link's socket; undefined while there is none. */
+  #socket: Duplex | undefined
   #timer: Timer | undefined
+  #timerAt = Number.POSITIVE_INFINITY
   #flushing = false
   /** Resolves when the goodbye has left, or cannot. */
   readonly #gone = Promise.withResolvers<void>()
@@ -59,8 +81,10 @@ export class LinkSession implements Session {
   constructor(options: LinkSessionOptions) {
     const { elected, clock } = options
     this.#options = options
+    this.#elected = elected
+    this.id = elected.session
     this.peer = elected.link.peer
-    this.#socket = elected.link.socket
+    this.instance = elected.instance
     this.#began = clock.now()
     this.#lastUse = this.#began
     const { promise, resolve } = Promise.withResolvers<CloseReason>()
@@ -69,51 +93,36 @@ export class LinkSession implements Session {
     this.#streams = new StreamTable({
       session: elected.session,
       peer: this.peer,
-      dialled: elected.link.dialled,
+      isElector: elected.isElector,
+      dials: elected.link.dialled,
       clock,
-      dialStream: options.dialStream,
+      dialStream: (stream, again) => options.dialStream(this.#elected.link, stream, again),
       control: (control) => this.#core.control(control),
       onStream: options.onStream,
     })
     this.#core = new SessionCore(
       {
-        message: (message) => {
-          this.#lastUse = clock.now()
-          const { channel, data, reliable, lane, number } = message
-          options.onMessage({
-            peer: this.peer,
-            channel,
-            data,
-            reliable,
-            lane,
-            number,
-            accept: () => this.#core.settle(message),
-            refuse: (code) => this.#core.settle(message, code),
-          })
-        },
-        control: (control) => {
-          this.#lastUse = clock.now()
-          this.#streams.take(control)
-        },
+        message: (message) => this.#arrived(message),
+        control: (control) => this.#takeControl(control),
+        roundTrip: (sample) => this.#roundTrip.add(sample),
+        silent: () => this.#lose('nobody answered on its link'),
         closed: (reason) => this.#ended(reason),
         wake: () => this.#flushSoon(),
       },
       this.#began,
+      options.writer,
     )
-    this.#socket.on('data', (chunk: Buffer) => this.#core.receive(chunk, clock.now()))
-    this.#socket.on('drain', () => this.#flushSoon())
-    const lost = (): void => this.#core.close({ code: 'network.lost', message: 'the link was lost', by: 'network' })
-    this.#socket.on('end', lost)
-    this.#socket.on('close', lost)
-    this.#socket.on('error', lost)
-    this.#socket.resume()
-    this.#schedule()
+    this.#use(elected.link)
+  }
+
+  get state(): SessionState {
+    return this.#socket ? 'open' : 'resuming'
   }
 
   get facts(): SessionFacts {
-    const { link, session, group } = this.#options.elected
+    const { link, group } = this.#elected
     return {
-      id: session,
+      id: this.id,
       peer: this.peer,
       route: 'lan',
       carrier: link.carrier,
@@ -121,8 +130,9 @@ export class LinkSession implements Session {
       group,
       local: link.local,
       remote: link.remote,
+      state: this.state,
       dialled: link.dialled,
-      rtt: this.#core.rtt,
+      rtt: this.#roundTrip.smoothed,
       age: this.#options.clock.now() - this.#began,
       streams: this.#streams.size,
       unacknowledged: this.#core.unacknowledged,
@@ -134,18 +144,52 @@ export class LinkSession implements Session {
     return this.#streams.size > 0 || this.#core.busy ? 0 : this.#options.clock.now() - this.#lastUse
   }
 
-  async send(channel: string, data: Uint8Array, { reliable = true, lane = 0 } = {}): Promise<void> {
+  async send(channel: string, data: Uint8Array, options: SendOptions = {}): Promise<Sent> {
+    const { reliable = true, lane = 0, app = 0, now = false, nodelay = false } = options
     if (data.length > MAX_MESSAGE)
       throw new PartylineError('usage.too-large', `a message of ${data.length} bytes; the limit is ${MAX_MESSAGE}`)
     if (channel === '' || Buffer.byteLength(channel) > MAX_NAME)
       throw new PartylineError('usage.invalid-argument', `a channel's name has 1 to ${MAX_NAME} bytes`)
     if (!Number.isInteger(lane) || lane < 0 || lane > MAX_LANE)
       throw new PartylineError('usage.invalid-argument', `a lane is a number from 0 to ${MAX_LANE}`)
-    this.#lastUse = this.#options.clock.now()
-    if (!reliable && this.#socket.writableLength > UNRELIABLE_LIMIT) return
+    const at = this.#options.clock.now()
+    this.#lastUse = at
+    if (!reliable && this.#isCongested) return NOT_SENT
     return new Promise((resolve, reject) => {
-      this.#core.send({ channel, data, lane, reliable, done: (error) => (error ? reject(error) : resolve()) })
+      const gather = nodelay || now ? 0 : (this.#gather.get(app) ?? 0)
+      const number = this.#core.send(
+        {
+          app,
+          lane,
+          channel,
+          data,
+          reliable,
+          ...(now && { patience: NOW_OR_NEVER }),
+          done: (error) => {
+            if (!error) resolve({ sent: true, number, via: 'link' })
+            else if (error === DROPPED) resolve(NOT_SENT)
+            else reject(error)
+          },
+        },
+        at,
+        gather,
+      )
     })
+  }
+
+  configure(app: number, lanes: readonly LaneConfig[], gather: Milliseconds = 0): void {
+    this.#core.configure(app, lanes)
+    if (gather > 0) this.#gather.set(app, gather)
+    else this.#gather.delete(app)
+  }
+
+  flush(): void {
+    this.#core.flush()
+  }
+
+  forget(app: number): void {
+    this.#gather.delete(app)
+    this.#core.forget(app)
   }
 
   openStream(service: string, meta = ''): Promise<SessionStream> {
@@ -165,9 +209,9 @@ export class LinkSession implements Session {
     return new Promise((resolve, reject) => {
       const isSent = this.#core.ping(this.#options.clock.now(), (rtt) => {
         if (rtt !== undefined) resolve(rtt)
-        else reject(new PartylineError(this.#core.closed ? 'network.lost' : 'network.timeout'))
+        else reject(new PartylineError(this.#socket && !this.#core.closed ? 'network.timeout' : 'network.lost'))
       })
-      if (!isSent) reject(new PartylineError(this.#core.closed ? 'network.lost' : 'local.limit'))
+      if (!isSent) reject(new PartylineError(this.#socket ? 'local.limit' : 'network.lost'))
     })
   }
 
@@ -176,15 +220,109 @@ export class LinkSession implements Session {
     await this.#gone.promise
   }
 
-  /** A link that carries a stream of this session has come in; false when nobody waits for it. */
-  takeStream(stream: string, link: ElectedLink['link']): boolean {
-    return this.#streams.takeLink(stream, link)
+  /** It cannot go on: what is not acknowledged is lost. */
+  fail(code: 'network.lost' | 'peer.restarted', message: string): void {
+    this.#core.close({ code, message, by: 'network' })
   }
 
-  /** Ends at once when the address it runs on is no longer this machine's. */
+  /** Takes it off its link, for another one; returns how many bytes have arrived, or undefined when it is over. */
+  suspend(): number | undefined {
+    if (this.#core.closed) return undefined
+    this.#drop()
+    return this.#core.received
+  }
+
+  /** Goes on with another link. */
+  attach(elected: ElectedLink): void {
+    if (this.#core.closed) return elected.link.destroy()
+    this.#drop()
+    this.#elected = elected
+    try {
+      const lacks = this.#core.attach(elected.resumedAt ?? 0, this.#options.clock.now())
+      for (const chunk of lacks) elected.link.socket.write(chunk)
+    } catch (error) {
+      const { code, message } = toPartylineError(error)
+      elected.link.destroy()
+      return this.#core.close({ code, message, by: 'local' })
+    }
+    this.#use(elected.link)
+    this.#streams.attached(elected.link.dialled)
+    this.#flushSoon()
+  }
+
+  /** A link that carries a stream of this session has come in; false when nobody waits for it. */
+  takeStream(stream: string, link: Link, again?: AnsweredStreamAgain): boolean {
+    return !this.#core.closed && this.#streams.takeLink(stream, link, again)
+  }
+
+  /** The link is given up when its address is no longer this machine's, and put to the test otherwise. */
   networkChanged(interfaces: readonly NetworkInterface[]): void {
-    if (isOwnAddress(this.#options.elected.link.local.address, interfaces)) return
-    this.#core.close({ code: 'network.lost', message: 'the network it ran on is gone', by: 'network' })
+    if (!this.#socket) return
+    if (!isOwnAddress(this.#elected.link.local.address, interfaces)) return this.#lose('the network it ran on is gone')
+    this.#core.doubt(this.#options.clock.now())
+    this.#schedule()
+  }
+
+  /** An unreliable message would wait behind this much. */
+  get #isCongested(): boolean {
+    return !this.#socket || this.#socket.writableLength > HIGH_WATER
+  }
+
+  #arrived(message: Arrived): void {
+    this.#lastUse = this.#options.clock.now()
+    const { channel, data, reliable, lane, number } = message
+    this.#options.onMessage({
+      peer: this.peer,
+      channel,
+      data,
+      reliable,
+      lane,
+      number,
+      via: 'link',
+      accept: () => this.#core.settle(message),
+      refuse: (code) => this.#core.settle(message, code),
+    })
+  }
+
+  #takeControl(control: Exclude<Control, { kind: 'close' }>): void {
+    this.#lastUse = this.#options.clock.now()
+    if (control.kind === 'datagram') return
+    this.#streams.take(control)
+  }
+
+  #use(link: Link): void {
+    const { socket } = link
+    this.#socket = socket
+    const { clock } = this.#options
+    socket.on('data', (chunk: Buffer) => {
+      if (this.#socket === socket) this.#core.receive(chunk, clock.now())
+    })
+    socket.on('drain', () => this.#flushSoon())
+    const lost = (): void => {
+      if (this.#socket === socket) this.#lose('the link was lost')
+    }
+    socket.on('end', lost)
+    socket.on('close', lost)
+    socket.on('error', lost)
+    socket.resume()
+    this.#schedule()
+    if (socket.destroyed) queueMicrotask(lost)
+  }
+
+  /** The link is gone: the session waits for another. */
+  #lose(reason: string): void {
+    if (this.#core.closed || !this.#socket) return
+    this.#drop()
+    this.#options.onLost(this, reason)
+  }
+
+  #drop(): void {
+    if (!this.#socket) return
+    this.#socket = undefined
+    this.#elected.link.destroy()
+    this.#core.detach()
+    this.#streams.detached()
+    this.#schedule()
   }
 
   #flushSoon(): void {
@@ -198,34 +336,54 @@ export class LinkSession implements Session {
   }
 
   #flush(): void {
-    while (this.#core.hasOutput && this.#socket.writable && this.#socket.writableLength < HIGH_WATER)
-      this.#socket.write(this.#core.takeOutput(BATCH))
+    const socket = this.#socket
+    if (!socket) return
+    const now = this.#options.clock.now()
+    while (this.#core.hasOutput && socket.writable && socket.writableLength < HIGH_WATER) {
+      const output = this.#core.takeOutput(BATCH, now)
+      if (output.length === 0) break
+      socket.write(output)
+    }
+    this.#schedule()
   }
 
+  /** Sets the timer to the core's deadline; a timer that is early enough is left alone. */
   #schedule(): void {
     const { clock } = this.#options
-    this.#timer = clock.after(Math.max(10, this.#core.deadline - clock.now()), () => {
+    const { deadline } = this.#core
+    if (this.#core.closed || (this.#timer && this.#timerAt <= deadline)) return
+    this.#timer?.cancel()
+    this.#timerAt = deadline
+    if (deadline === Number.POSITIVE_INFINITY) return
+    this.#timer = clock.after(Math.max(1, deadline - clock.now()), () => {
+      this.#timer = undefined
       this.#core.tick(clock.now())
-      if (!this.#core.closed) this.#schedule()
+      this.#schedule()
     })
   }
 
   #ended(reason: CloseReason): void {
-    const { clock, refusals, elected, onEnd } = this.#options
+    const { clock, refusals, onEnd } = this.#options
     this.#timer?.cancel()
     if (reason.by === 'local' && isErrorCode(reason.code) && reason.code.startsWith('peer.'))
       refusals.count(reason.code)
     this.#streams.end(reason.by === 'network' ? 'network.lost' : 'peer.reset')
-    // However much waits in the socket: there is only control left, and the goodbye is its end.
-    if (this.#core.hasOutput && this.#socket.writable) this.#socket.write(this.#core.takeOutput(BATCH))
-    const farewell = clock.after(reason.by === 'network' ? 0 : FAREWELL, () => elected.link.destroy())
-    this.#socket.once('close', () => {
-      farewell.cancel()
-      this.#gone.resolve()
-    })
-    this.#socket.end(() => this.#gone.resolve())
-    if (this.#socket.destroyed) this.#gone.resolve()
+    const socket = this.#socket
+    const { link } = this.#elected
+    if (socket) {
+      // However much waits in the socket: there is only control left, and the goodbye is its end.
+      if (this.#core.hasOutput && socket.writable) socket.write(this.#core.takeOutput(BATCH, clock.now()))
+      const farewell = clock.after(reason.by === 'network' ? 0 : FAREWELL, () => link.destroy())
+      socket.once('close', () => {
+        farewell.cancel()
+        this.#gone.resolve()
+      })
+      socket.end(() => this.#gone.resolve())
+    }
+    if (!socket || socket.destroyed) this.#gone.resolve()
     onEnd(this, reason)
     this.#resolveClosed(reason)
   }
 }
+
+const NOT_SENT: Sent = { sent: false, number: 0, via: 'link' }

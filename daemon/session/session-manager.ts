@@ -1,17 +1,22 @@
 import type { Clock, Timer } from '../clock.ts'
-import type { ElectedLink } from '../connect/connector.ts'
-import { PartylineError } from '../errors.ts'
+import type { AnsweredStreamAgain, ElectedLink, StreamAgain } from '../connect/connector.ts'
+import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Link } from '../link/link.ts'
 import type { Logger } from '../logger.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
+import { FrameWriter } from './frame.ts'
 import { LinkSession } from './link-session.ts'
 import type { CloseReason, IncomingMessage, IncomingStream, Session } from './session.ts'
 
 /** Sessions in all; a newcomer over it is turned away. */
 export const MAX_SESSIONS = 4096
 const IDLE_LOOK: Milliseconds = 5000
+/** How long one attempt to find a lost session's peer takes, and the pauses between them; they double, up to the last. */
+const RESUME_ATTEMPT: Milliseconds = 4000
+const RESUME_PAUSE: Milliseconds = 100
+const MAX_RESUME_PAUSE: Milliseconds = 2000
 
 interface ManagerOptions {
   readonly clock: Clock
@@ -19,12 +24,22 @@ interface ManagerOptions {
   readonly refusals: Refusals
   /** Ends with the id of the session that was elected. */
   readonly connect: (peer: PeerId, timeout?: Milliseconds) => Promise<string>
-  readonly dialStream: (session: { peer: PeerId; remote: HostPort; id: string }, stream: string) => Promise<Link>
+  readonly dialStream: (
+    session: { peer: PeerId; remote: HostPort; id: string },
+    stream: string,
+    again?: StreamAgain,
+  ) => Promise<{ link: Link; received: number }>
+  /** How long a session without a link waits for another; 0 ends it at once. */
+  readonly resumeFor: () => Milliseconds
+  /** True when an app wants the session to stay, used or not. */
+  readonly isHeld: (peer: PeerId) => boolean
   /** Close a session that nobody used for so long; 0 keeps it. */
   readonly idleClose: () => Milliseconds
   readonly onMessage: (message: IncomingMessage) => void
   readonly onStream: (stream: IncomingStream) => void
   readonly onOpened: (session: Session, elected: ElectedLink) => void
+  /** It lost its link, or has another; why. */
+  readonly onChanged: (session: Session, change: { from: string | null; to: string | null; reason: string }) => void
   readonly onClosed: (session: Session, reason: CloseReason) => void
 }
 
@@ -32,6 +47,10 @@ interface ManagerOptions {
 export class SessionManager {
   readonly #options: ManagerOptions
   readonly #sessions = new Map<PeerId, LinkSession>()
+  /** Ends the pause of each session that looks for a link. */
+  readonly #resuming = new Map<LinkSession, () => void>()
+  /** One for all: what it gathers is taken before another session's turn. */
+  readonly #writer = new FrameWriter()
   #timer: Timer | undefined
   #stopped = false
 
@@ -80,14 +99,27 @@ export class SessionManager {
     )
   }
 
+  /** The session held with a peer, on a link or without; empty for none. */
+  holds(peer: PeerId): string {
+    return this.#stopped ? '' : (this.#sessions.get(peer)?.id ?? '')
+  }
+
+  /** Takes a session off its link, for another; how many bytes of it have arrived, or undefined when it is gone. */
+  suspend(peer: PeerId, id: string): number | undefined {
+    const session = this.#sessions.get(peer)
+    if (session?.id !== id) return undefined
+    if (session.state === 'open') this.#lost(session, 'its peer dialled again')
+    return session.suspend()
+  }
+
   /** The election made this link a session's. */
   take(elected: ElectedLink): void {
-    const { link, replaces } = elected
+    const { link, session: id, resumedAt } = elected
     const before = this.#sessions.get(link.peer)
-    if (before) {
-      this.#options.logger.info('a session was replaced', { peer: link.peer, session: replaces })
-      void before.close({ code: 'peer.closed', message: 'replaced by a new session' })
-    }
+    // The same id and not resumed: the peer had not heard of the session, and begins it with this link.
+    if (before?.id === id) return this.#resume(before, elected)
+    if (before) this.#replace(before, elected)
+    if (resumedAt !== undefined) return link.destroy()
     if (this.#stopped || this.#sessions.size >= MAX_SESSIONS) {
       this.#options.refusals.count('peer.too-many-links')
       return link.destroy()
@@ -97,9 +129,11 @@ export class SessionManager {
       elected,
       clock,
       refusals,
-      dialStream: (stream) => dialStream({ peer: link.peer, remote: link.remote, id: elected.session }, stream),
+      writer: this.#writer,
+      dialStream: ({ peer, remote }, stream, again) => dialStream({ peer, remote, id }, stream, again),
       onMessage,
       onStream,
+      onLost: (lost, reason) => this.#lost(lost, reason),
       onEnd: (ended, reason) => {
         this.#forget(ended)
         this.#options.onClosed(ended, reason)
@@ -110,16 +144,81 @@ export class SessionManager {
   }
 
   /** A link came in for a stream of a session; false when there is no such session. */
-  takeStream(peer: PeerId, session: string, stream: string, link: Link): boolean {
-    const known = this.#sessions.get(peer)
-    return known?.facts.id === session && known.takeStream(stream, link)
+  takeStream(peer: PeerId, id: string, stream: string, link: Link, again?: AnsweredStreamAgain): boolean {
+    const session = this.#sessions.get(peer)
+    return session?.id === id && session.takeStream(stream, link, again)
+  }
+
+  #resume(session: LinkSession, elected: ElectedLink): void {
+    session.attach(elected)
+    if (session.state !== 'open') return
+    this.#wake(session)
+    this.#resuming.delete(session)
+    this.#options.onChanged(session, { from: null, to: session.facts.route, reason: 'resumed on another link' })
+  }
+
+  /** The peer does not go on with the session there was. */
+  #replace(before: LinkSession, { instance, session }: ElectedLink): void {
+    const { peer } = before
+    this.#options.logger.info('a session was replaced', { peer, before: before.id, session })
+    if (instance === before.instance) before.fail('network.lost', 'the peer had given the session up')
+    else before.fail('peer.restarted', 'the daemon of the peer was restarted')
+  }
+
+  /** A session without a link: it looks for another until its time is over. */
+  #lost(session: LinkSession, reason: string): void {
+    if (this.#stopped || this.#resuming.has(session)) return
+    const limit = this.#options.resumeFor()
+    if (limit === 0) return session.fail('network.lost', reason)
+    const { peer } = session
+    this.#options.logger.info('a session lost its link', { peer, reason })
+    this.#resuming.set(session, () => {})
+    this.#options.onChanged(session, { from: session.facts.route, to: null, reason })
+    void this.#look(session, this.#options.clock.now() + limit, reason)
+  }
+
+  async #look(session: LinkSession, until: Milliseconds, reason: string): Promise<void> {
+    const { clock, connect, logger } = this.#options
+    const isLooking = (): boolean => this.#resuming.has(session)
+    for (let pause = RESUME_PAUSE; isLooking(); pause = Math.min(pause * 2, MAX_RESUME_PAUSE)) {
+      const left = until - clock.now()
+      if (left <= 0) {
+        this.#resuming.delete(session)
+        return session.fail('network.lost', `${reason}, and no other was found in time`)
+      }
+      await connect(session.peer, Math.min(left, RESUME_ATTEMPT)).catch((error: unknown) => {
+        const { code, message } = toPartylineError(error)
+        logger.debug('a session found no link yet', { peer: session.peer, code, message })
+      })
+      if (isLooking()) await this.#pause(session, Math.min(pause, Math.max(1, until - clock.now())))
+    }
+  }
+
+  /** Waits, or until there is reason to try at once. */
+  #pause(session: LinkSession, delay: Milliseconds): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.after(delay, resolve)
+      this.#resuming.set(session, () => {
+        timer.cancel()
+        resolve()
+      })
+    })
+  }
+
+  #wake(session: LinkSession): void {
+    this.#resuming.get(session)?.()
   }
 
   networkChanged(interfaces: readonly NetworkInterface[]): void {
-    for (const session of [...this.#sessions.values()]) session.networkChanged(interfaces)
+    for (const session of [...this.#sessions.values()]) {
+      session.networkChanged(interfaces)
+      this.#wake(session)
+    }
   }
 
   #forget(session: LinkSession): void {
+    this.#wake(session)
+    this.#resuming.delete(session)
     if (this.#sessions.get(session.peer) === session) this.#sessions.delete(session.peer)
   }
 
@@ -128,7 +227,8 @@ export class SessionManager {
       const limit = this.#options.idleClose()
       if (limit > 0)
         for (const session of [...this.#sessions.values()])
-          if (session.idle >= limit) void session.close({ code: 'done', message: 'nobody used it' })
+          if (session.idle >= limit && !this.#options.isHeld(session.peer))
+            void session.close({ code: 'done', message: 'nobody used it' })
       if (!this.#stopped) this.#watchIdle()
     })
   }

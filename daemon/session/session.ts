@@ -110,26 +110,39 @@ export interface StreamOutcome {
   readonly clean: boolean
   readonly sent: number
   readonly received: number
+  /** Bytes sent that the peer may not have. */
+  readonly unconfirmed: number
   readonly error?: ErrorCode
 }
 
-/** A byte stream between two apps: a Duplex with half-close kept, on a link of its own. */
+/** Takes what a stream brings. */
+export interface StreamSink {
+  /** False asks for a pause, until `resume`. */
+  data(chunk: Buffer): boolean
+  /** All that the peer wrote has been handed over. */
+  end(): void
+  /** There is room to write again. */
+  drain(): void
+}
+
+/** A byte stream between two apps: each direction ends by itself, and bytes outlive the link they travel on. */
 export interface SessionStream {
   readonly id: string
   readonly peer: PeerId
   readonly service: string
-  readonly socket: Duplex
   readonly outcome: Promise<StreamOutcome>
   /** How the peer's side of it ended, which may be long before the stream does. */
   readonly incoming: Promise<StreamOutcome>
-  /** The local side has written everything: `total` bytes. */
-  endWriting(total: number): void
-  /** The socket's end was read after `total` bytes; true when that is all the peer wrote. */
-  endReading(total: number): Promise<boolean>
+  /** Begins to read; called once. */
+  read(sink: StreamSink): void
+  /** False asks the writer to wait for `drain`. The chunk must not change any more: it is kept until the peer has it. */
+  write(chunk: Buffer): boolean
+  pause(): void
+  resume(): void
+  /** The local side has written everything. */
+  end(): void
   /** Ends it at once, both ways; the peer is told why. */
   reset(code: ErrorCode): void
-  /** Whom to ask how far it got, for an outcome that is not clean. */
-  onProgress(ask: () => { sent: number; received: number }): void
 }
 
 /** The lasting conversation between two hosts. */

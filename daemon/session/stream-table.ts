@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../clock.ts'
+import type { AnsweredStreamAgain, StreamAgain } from '../connect/connector.ts'
 import { type ErrorCode, isErrorCode, PartylineError, toPartylineError } from '../errors.ts'
 import type { Link } from '../link/link.ts'
 import type { Milliseconds, PeerId } from '../types.ts'
@@ -14,15 +15,20 @@ const MAX_EARLY = 32
 const OPENING: Milliseconds = 15_000
 /** How long an early link waits for its stream. */
 const EARLY: Milliseconds = 5000
+/** Pause before a stream's link is dialled again; how long that is tried while the session itself has a link. */
+const RELINK_PAUSE: Milliseconds = 250
+const RELINK_FOR: Milliseconds = 30_000
 
-/** Dials the link of a stream. */
-export type DialStream = (stream: string) => Promise<Link>
+/** Dials the link of a stream; tells what of the stream the peer has. */
+export type DialStream = (stream: string, again?: StreamAgain) => Promise<{ link: Link; received: number }>
 
 interface TableOptions {
   readonly session: string
   readonly peer: PeerId
+  /** Ids of the two sides differ in their first letter. */
+  readonly isElector: boolean
   /** Whoever dialled the session's link dials those of its streams: that direction is known to work. */
-  readonly dialled: boolean
+  readonly dials: boolean
   readonly clock: Clock
   readonly dialStream: DialStream
   readonly control: (control: Control) => void
@@ -32,11 +38,14 @@ interface TableOptions {
 /** A stream until it has both its peer's consent and its link. */
 interface Opening {
   readonly service: string
-  readonly timer: Timer
+  timer: Timer
   readonly ready: (stream: SessionStream) => void
   readonly failed: (error: PartylineError) => void
   accepted: boolean
   link: Link | undefined
+  /** Number of its link. */
+  number: number
+  isDialling: boolean
   /** What the peer said it wrote: it may have said so before its link was here. */
   promised: number | undefined
 }
@@ -49,10 +58,17 @@ export class StreamTable {
   readonly #offered = new Map<string, Link | undefined>()
   readonly #open = new Map<string, LinkStream>()
   readonly #early = new Map<string, { link: Link; timer: Timer }>()
+  /** Since when streams are without a link although the session has one. */
+  readonly #broken = new Map<LinkStream, Milliseconds>()
+  /** Undefined while the session has no link. */
+  #dials: boolean | undefined
+  /** Counts the session's links: what was dialled along one that is gone does not count any more. */
+  #era = 0
   #last = 0
 
   constructor(options: TableOptions) {
     this.#options = options
+    this.#dials = options.dials
   }
 
   get size(): number {
@@ -62,16 +78,16 @@ export class StreamTable {
   open(service: string, meta: string): Promise<SessionStream> {
     if (this.size >= MAX_STREAMS)
       return Promise.reject(new PartylineError('local.limit', `${MAX_STREAMS} streams to this peer are open already`))
-    const { dialled, control } = this.#options
-    const stream = `${dialled ? 'd' : 'l'}${++this.#last}`
+    const { isElector, control } = this.#options
+    const stream = `${isElector ? 'e' : 'o'}${++this.#last}`
     const opened = this.#begin(stream, service, false, undefined)
     control({ kind: 'open', stream, service, meta })
     // The link is dialled while the peer thinks about it.
-    if (dialled) this.#dial(stream)
+    this.#dialOpening(stream)
     return opened
   }
 
-  take(control: Exclude<Control, { kind: 'close' }>): void {
+  take(control: Exclude<Control, { kind: 'close' | 'datagram' }>): void {
     const { stream } = control
     switch (control.kind) {
       case 'open':
@@ -89,8 +105,15 @@ export class StreamTable {
         if (opening) opening.promised = control.bytes
         return this.#open.get(stream)?.promised(control.bytes)
       }
+      case 'have':
+        return this.#open.get(stream)?.confirmed(control.bytes)
       case 'got':
-        return this.#open.get(stream)?.confirmed()
+        return this.#open.get(stream)?.got()
+      case 'relink': {
+        const open = this.#open.get(stream)
+        if (open && open.number <= control.link && this.#dials) this.#redial(open)
+        return
+      }
       case 'reset': {
         const code = isErrorCode(control.code) ? control.code : 'peer.reset'
         this.#withdraw(stream)
@@ -101,18 +124,20 @@ export class StreamTable {
   }
 
   /** A link for a stream came in; false when there is no room for one that nobody knows yet. */
-  takeLink(stream: string, link: Link): boolean {
-    if (this.#options.dialled) return false
+  takeLink(stream: string, link: Link, again: AnsweredStreamAgain | undefined): boolean {
+    if (again) return this.#takeAgain(stream, link, again)
+    if (this.#dials) return false
+    // Who dials twice has lost the first one.
     const opening = this.#opening.get(stream)
     if (opening) {
-      if (opening.link) return false
+      opening.link?.destroy()
       this.#advance(stream, () => {
         opening.link = link
       })
       return true
     }
     if (this.#offered.has(stream)) {
-      if (this.#offered.get(stream)) return false
+      this.#offered.get(stream)?.destroy()
       this.#offered.set(stream, link)
       return true
     }
@@ -125,8 +150,34 @@ export class StreamTable {
     return true
   }
 
+  /** The session lost its link. Those of its streams may be alive still. */
+  detached(): void {
+    this.#dials = undefined
+    this.#era++
+    this.#broken.clear()
+  }
+
+  /** The session has a new link, `dialled` here or there. Streams move to where it goes. */
+  attached(dialled: boolean): void {
+    this.#dials = dialled
+    this.#era++
+    if (dialled)
+      for (const [stream, opening] of this.#opening) {
+        opening.link?.destroy()
+        opening.link = undefined
+        opening.isDialling = false
+        this.#dialOpening(stream)
+      }
+    for (const stream of [...this.#open.values()]) {
+      if (dialled) this.#redial(stream)
+      else this.#watchBroken(stream)
+    }
+  }
+
   /** The session is over. */
   end(code: ErrorCode): void {
+    this.#era++
+    this.#broken.clear()
     for (const opening of [...this.#opening.values()]) opening.failed(new PartylineError(code))
     for (const stream of [...this.#open.values()]) stream.fail(code)
     for (const { link, timer } of this.#early.values()) {
@@ -161,11 +212,27 @@ export class StreamTable {
         opening.link?.destroy()
         reject(error)
       }
-      const timer = this.#options.clock.after(OPENING, () => {
-        this.#options.control({ kind: 'reset', stream, code: 'network.timeout' })
-        failed(new PartylineError('network.timeout', 'the stream did not open in time'))
+      const { clock, control } = this.#options
+      const tooLate = (): void => {
+        const opening = this.#opening.get(stream)
+        // While the session itself looks for a link, nothing else can be expected.
+        if (opening && this.#dials === undefined) opening.timer = clock.after(OPENING, tooLate)
+        else {
+          control({ kind: 'reset', stream, code: 'network.timeout' })
+          failed(new PartylineError('network.timeout', 'the stream did not open in time'))
+        }
+      }
+      this.#opening.set(stream, {
+        service,
+        timer: clock.after(OPENING, tooLate),
+        ready: resolve,
+        failed,
+        accepted,
+        link,
+        number: 1,
+        isDialling: false,
+        promised: undefined,
       })
-      this.#opening.set(stream, { service, timer, ready: resolve, failed, accepted, link, promised: undefined })
       this.#advance(stream, () => {})
     })
   }
@@ -174,38 +241,121 @@ export class StreamTable {
     const opening = this.#opening.get(stream)
     if (!opening) return
     change(opening)
-    const { accepted, link, service, promised } = opening
+    const { accepted, link, service, promised, number } = opening
     if (!accepted || !link) return
     this.#opening.delete(stream)
     opening.timer.cancel()
-    const { peer, session, clock, control } = this.#options
-    const opened = new LinkStream({ id: `${session}.${stream}`, local: stream, peer, service }, link, clock, control)
+    const { peer, session, control } = this.#options
+    const opened = new LinkStream(
+      {
+        id: `${session}.${stream}`,
+        local: stream,
+        peer,
+        service,
+        control,
+        onBroken: (broken) => this.#repair(broken),
+      },
+      link,
+      number,
+    )
     if (promised !== undefined) opened.promised(promised)
     this.#open.set(stream, opened)
-    void opened.outcome.then(() => this.#open.delete(stream))
+    void opened.outcome.then(() => {
+      this.#open.delete(stream)
+      this.#broken.delete(opened)
+    })
     opening.ready(opened)
   }
 
-  #dial(stream: string): void {
+  /** Dials for a stream that is opening, unless that is done already, or the other side's to do, or there is nowhere to dial to. */
+  #dialOpening(stream: string): void {
+    const opening = this.#opening.get(stream)
+    if (!this.#dials || !opening || opening.link || opening.isDialling) return
+    opening.isDialling = true
+    const era = this.#era
     this.#options.dialStream(stream).then(
-      (link) => {
-        if (!this.#opening.has(stream)) return link.destroy()
-        this.#advance(stream, (opening) => {
-          opening.link = link
+      ({ link }) => {
+        const current = this.#opening.get(stream)
+        if (!current || era !== this.#era) return link.destroy()
+        this.#advance(stream, () => {
+          current.link = link
         })
       },
       (error: unknown) => {
+        // A new link of the session dials again.
+        if (era !== this.#era || !this.#opening.has(stream)) return
         this.#options.control({ kind: 'reset', stream, code: 'network.unreachable' })
         this.#opening.get(stream)?.failed(toPartylineError(error))
       },
     )
   }
 
+  /** A stream's link broke while the session has one: a new one is dialled, or asked for. Without one, `attached` does it. */
+  #repair(stream: LinkStream): void {
+    if (this.#dials === undefined) return
+    if (this.#dials) return this.#redial(stream)
+    this.#options.control({ kind: 'relink', stream: stream.local, link: stream.number })
+    this.#watchBroken(stream)
+  }
+
+  #redial(stream: LinkStream): void {
+    if (stream.isOver || this.#broken.has(stream)) return
+    const { clock } = this.#options
+    const began = clock.now()
+    this.#broken.set(stream, began)
+    const era = this.#era
+    const isWanted = (): boolean => era === this.#era && !stream.isOver
+    const received = stream.suspend()
+    const dial = (): void => {
+      const number = stream.nextNumber()
+      this.#options.dialStream(stream.local, { link: number, received }).then(
+        (dialled) => {
+          if (!isWanted()) return dialled.link.destroy()
+          this.#broken.delete(stream)
+          stream.relink(dialled.link, number, dialled.received)
+        },
+        () => {
+          if (!isWanted()) return
+          if (clock.now() - began >= RELINK_FOR) return stream.reset('network.lost')
+          clock.after(RELINK_PAUSE, () => isWanted() && dial())
+        },
+      )
+    }
+    dial()
+  }
+
+  /** The other side dials; if no link comes, the stream ends. */
+  #watchBroken(stream: LinkStream): void {
+    const { clock } = this.#options
+    const { number } = stream
+    const era = this.#era
+    clock.after(RELINK_FOR, () => {
+      if (era === this.#era && stream.number === number && stream.isBroken) stream.reset('network.lost')
+    })
+  }
+
+  #takeAgain(id: string, link: Link, again: AnsweredStreamAgain): boolean {
+    if (this.#dials) return false
+    const opening = this.#opening.get(id)
+    if (opening) {
+      // The dialler had it open already, and lost its link before it was seen here.
+      again.answer(0)
+      opening.link?.destroy()
+      this.#advance(id, () => Object.assign(opening, { link, number: again.link }))
+      return true
+    }
+    const stream = this.#open.get(id)
+    if (!stream || again.link <= stream.number) return false
+    again.answer(stream.suspend())
+    stream.relink(link, again.link, again.received)
+    return true
+  }
+
   /** The peer wants a stream: an app has to say whether. */
   #offer({ stream, service, meta }: Extract<Control, { kind: 'open' }>): void {
-    const { control, dialled, peer, session, onStream } = this.#options
-    // Ids of the two sides differ in their first letter; a peer may use only its own, each once.
-    const isTheirs = stream.startsWith(dialled ? 'l' : 'd')
+    const { control, isElector, peer, session, onStream } = this.#options
+    // A peer may use only ids of its own side, each once.
+    const isTheirs = stream.startsWith(isElector ? 'o' : 'e')
     const isKnown = this.#open.has(stream) || this.#offered.has(stream) || this.#opening.has(stream)
     if (!isTheirs || isKnown || this.size >= MAX_STREAMS) {
       // Of a stream there is already, nothing is said: the word would be taken for that one.
@@ -224,7 +374,7 @@ export class StreamTable {
         this.#offered.delete(stream)
         control({ kind: 'accept', stream })
         const opened = this.#begin(stream, service, true, link)
-        if (dialled) this.#dial(stream)
+        this.#dialOpening(stream)
         return opened
       },
       refuse: (code) => {

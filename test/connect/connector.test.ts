@@ -29,6 +29,9 @@ class Host implements AsyncDisposable {
   readonly streams: { peer: PeerId; session: string; stream: string; link: Link }[] = []
   readonly dial: ReturnType<typeof createTlsDial>
   knowsStreams = true
+  /** The session it would go on with, and how far that got. */
+  held = ''
+  received: number | undefined
 
   private constructor({ peer, certificate }: Keyed) {
     this.peer = peer
@@ -47,11 +50,14 @@ class Host implements AsyncDisposable {
       name: () => `name of ${peer.slice(0, 4)}`,
       port: () => this.listener.port,
       greetingTimeout: GREETING_TIMEOUT,
+      holds: () => this.held,
+      suspend: () => this.received,
       onElected: (elected) => {
         this.elected.push(elected)
         elected.link.socket.once('end', () => elected.link.destroy())
       },
-      onStream: (other, session, stream, link) => {
+      onStream: (other, session, stream, link, again) => {
+        again?.answer(again.received + 1000)
         if (this.knowsStreams) this.streams.push({ peer: other, session, stream, link })
         return this.knowsStreams
       },
@@ -196,6 +202,43 @@ describe('connecting', () => {
   })
 })
 
+describe('a session that both hold', () => {
+  test('goes on over the new link, and each is told how far the other got', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    for (const host of [a, b]) host.held = 'the-session'
+    a.received = 100
+    b.received = 200
+    expect(await a.sees(b).connector.connect(b.peer)).toBe('the-session')
+    await until(() => b.elected.length === 1)
+    expect(a.elected).toMatchObject([{ session: 'the-session', resumedAt: 200 }])
+    expect(b.elected).toMatchObject([{ session: 'the-session', resumedAt: 100 }])
+  })
+
+  test.each(['', 'another'])('is over when the other holds %j', async (held) => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    a.held = 'the-session'
+    b.held = held
+    expect(await a.sees(b).connector.connect(b.peer)).not.toBe('the-session')
+    expect(a.elected).toMatchObject([{ resumedAt: undefined }])
+  })
+
+  test('and that ends while it is resumed is not elected; the next link begins a new one', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    for (const host of [a, b]) {
+      host.held = 'the-session'
+      host.received = 0
+    }
+    b.received = undefined
+    const connecting = a.sees(b).connector.connect(b.peer)
+    await until(() => b.listener.counts.open > 0)
+    b.held = ''
+    expect(await connecting).not.toBe('the-session')
+  })
+})
+
 describe('a blocked peer', () => {
   test('is never dialled', async () => {
     await using a = await Host.start()
@@ -219,7 +262,7 @@ describe('a link for a stream', () => {
   test('reaches the session of its peer, with what was sent at once', async () => {
     await using a = await Host.start()
     await using b = await Host.start()
-    const link = await a.connector.dialStream({ peer: b.peer, remote: b.at, id: 's' }, 'd1')
+    const { link } = await a.connector.dialStream({ peer: b.peer, remote: b.at, id: 's' }, 'd1')
     link.socket.write('content')
     await until(() => b.streams.length === 1)
     const [taken] = b.streams
@@ -227,11 +270,21 @@ describe('a link for a stream', () => {
     expect(String(await once(taken?.link.socket ?? process, 'data'))).toBe('content')
   })
 
+  test('in the place of another tells how far the stream got, and is told', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    const session = { peer: b.peer, remote: b.at, id: 's' }
+    const { link, received } = await a.connector.dialStream(session, 'd1', { link: 2, received: 7 })
+    expect(received).toBe(1007)
+    b.streams[0]?.link.socket.write('goes on')
+    expect(String(await once(link.socket, 'data'))).toBe('goes on')
+  })
+
   test('is closed where nobody knows the stream', async () => {
     await using a = await Host.start()
     await using b = await Host.start()
     b.knowsStreams = false
-    const link = await a.connector.dialStream({ peer: b.peer, remote: b.at, id: 's' }, 'd1')
+    const { link } = await a.connector.dialStream({ peer: b.peer, remote: b.at, id: 's' }, 'd1')
     await once(link.socket.resume(), 'end')
     expect(b.streams).toEqual([])
   })
@@ -261,7 +314,11 @@ describe('a host that proves its key and then misbehaves', () => {
   test.each([
     ['greets with garbage', Buffer.from('\x00\x05hello'), 'peer.malformed'],
     ['announces a greeting too large', Buffer.from([0xff, 0xff, 0]), 'peer.oversized'],
-    ['begins with a word out of turn', encodeGreeting({ kind: 'select', session: 'x' }), 'peer.malformed'],
+    [
+      'begins with a word out of turn',
+      encodeGreeting({ kind: 'select', session: 'x', resumed: false }),
+      'peer.malformed',
+    ],
     ['stops in the middle of its greeting', Buffer.from([0, 100, 1]), 'peer.handshake-timeout'],
     ['says nothing at all', Buffer.alloc(0), 'peer.handshake-timeout'],
   ] as const)('and %s is cut and counted', async (_how, bytes, wanted) => {

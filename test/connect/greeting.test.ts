@@ -1,6 +1,18 @@
 import { PassThrough } from 'node:stream'
 import { encode } from '@msgpack/msgpack'
-import { array, assert, constant, constantFrom, integer, oneof, property, record, string, uint8Array } from 'fast-check'
+import {
+  array,
+  assert,
+  boolean,
+  constant,
+  constantFrom,
+  integer,
+  oneof,
+  property,
+  record,
+  string,
+  uint8Array,
+} from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   decodeGreeting,
@@ -26,11 +38,20 @@ const greetings = oneof(
     proposal: number,
     of: oneof(instance, constant('' as const)),
     seen: number,
+    joined: number,
     open: array(number, { maxLength: 64 }),
+    holds: oneof(id, constant('' as const)),
   }),
-  record({ kind: constant('select' as const), session: id }),
+  record({ kind: constant('select' as const), session: id, resumed: boolean() }),
+  record({ kind: constant('resume' as const), received: number }),
   record({ kind: constant('reject' as const), code: string({ maxLength: 64 }) }),
   record({ kind: constant('stream' as const), session: id, stream: id }),
+  record({
+    kind: constant('stream' as const),
+    session: id,
+    stream: id,
+    again: record({ link: number, received: number }),
+  }),
   record({ kind: constant('probe' as const), name: string({ maxLength: 63 }), port }),
 )
 
@@ -79,8 +100,8 @@ describe('a greeting', () => {
     ['a number', 7],
     ['no kind', { session: 'x' }],
     ['an unknown kind', { kind: 'hug' }],
-    ['an empty session', { kind: 'select', session: '' }],
-    ['a long session', { kind: 'select', session: 'x'.repeat(65) }],
+    ['an empty session', { kind: 'select', session: '', resumed: false }],
+    ['a long session', { kind: 'select', session: 'x'.repeat(65), resumed: false }],
     ['a port beyond the range', { kind: 'probe', name: '', port: 65536 }],
     ['bytes for a name', { kind: 'probe', name: new Uint8Array(3), port: 1 }],
   ])('with %s is malformed', (_what, value) => {
@@ -97,7 +118,7 @@ describe('a greeting', () => {
 })
 
 describe('reading greetings off a link', () => {
-  const first: Greeting = { kind: 'select', session: 'one' }
+  const first: Greeting = { kind: 'select', session: 'one', resumed: false }
   const second: Greeting = { kind: 'reject', code: 'duplicate' }
 
   test('leaves what follows in the socket, further greetings included', async () => {

@@ -70,18 +70,51 @@ interface Pair {
   readonly far: SimulatedSocket
 }
 
-/** A host of the simulation: a real connector, and what the session layer above it would do. */
-export class SimulatedHost {
+/** What the network knows of a host. */
+export interface SimulatedNode {
+  readonly peer: PeerId
+  readonly connector: Connector
+  /** Counts its starts. */
+  readonly life: number
+}
+
+/** What every simulated host's connector is made of; the rest is what lies above it. */
+export function connectorOf<H extends SimulatedNode>(
+  host: H,
+  network: SimulatedNetwork<H>,
+  above: Pick<ConstructorParameters<typeof Connector>[0], 'holds' | 'suspend' | 'onElected' | 'onStream'>,
+): Connector {
+  const { peer, life } = host
+  return new Connector({
+    self: peer,
+    instance: `${peer}${life}`.padStart(16, '0'),
+    clock: network.clock,
+    logger: silentLogger,
+    refusals: new Refusals(),
+    dial: (target, _expected, signal) => network.dial(host, target, signal),
+    addressesOf: (other) => [{ address: '10.0.0.1', port: network.portOf(other), interface: '', lastGood: false }],
+    interfaces: () => [],
+    isBlocked: () => false,
+    name: () => peer,
+    port: () => network.portOf(peer),
+    greetingTimeout: 5000,
+    ...above,
+  })
+}
+
+/** A host of the simulation: a real connector, and above it sessions that end with their link. */
+export class SimulatedHost implements SimulatedNode {
   readonly peer: PeerId
   connector: Connector
   session: string | undefined
   /** What went against the rules; empty if all is well. */
   readonly faults: string[] = []
-  readonly #network: SimulatedNetwork
+  readonly #network: SimulatedNetwork<SimulatedHost>
+  readonly #known = new Set<string>()
   #link: Link | undefined
   #life = 0
 
-  constructor(network: SimulatedNetwork, peer: PeerId) {
+  constructor(network: SimulatedNetwork<SimulatedHost>, peer: PeerId) {
     this.peer = peer
     this.#network = network
     this.connector = this.#begin()
@@ -107,30 +140,19 @@ export class SimulatedHost {
   }
 
   #begin(): Connector {
-    const life = ++this.#life
-    const { clock } = this.#network
-    return new Connector({
-      self: this.peer,
-      instance: `${this.peer}${life}`.padStart(16, '0'),
-      clock,
-      logger: silentLogger,
-      refusals: new Refusals(),
-      dial: (target, _expected, signal) => this.#network.dial(this, target, signal),
-      addressesOf: (peer) => [
-        { address: '10.0.0.1', port: this.#network.portOf(peer), interface: '', lastGood: false },
-      ],
-      interfaces: () => [],
-      isBlocked: () => false,
-      name: () => this.peer,
-      port: () => this.#network.portOf(this.peer),
-      greetingTimeout: 5000,
+    this.#life++
+    return connectorOf<SimulatedHost>(this, this.#network, {
+      holds: () => '',
+      suspend: () => undefined,
       onElected: (elected) => this.#elected(elected),
       onStream: () => false,
     })
   }
 
-  #elected({ link, session, replaces }: ElectedLink): void {
-    if (this.session !== replaces) this.faults.push(`${session} replaces ${replaces}, while ${this.session} lives`)
+  #elected({ link, session, resumedAt }: ElectedLink): void {
+    if (this.#known.has(session)) this.faults.push(`${session} was elected twice`)
+    if (resumedAt !== undefined) this.faults.push(`${session} is resumed, and nobody holds it`)
+    this.#known.add(session)
     this.#link?.destroy()
     this.#link = link
     this.session = session
@@ -145,18 +167,18 @@ export class SimulatedHost {
 }
 
 /** Two hosts and the links between them; delays, cuts and reachability come from a seed. */
-export class SimulatedNetwork {
+export class SimulatedNetwork<H extends SimulatedNode> {
   readonly clock = new VirtualClock()
   readonly random: () => number
-  readonly hosts: readonly [SimulatedHost, SimulatedHost]
+  readonly hosts: readonly [H, H]
   /** Whose dials get through. */
-  readonly reaches = new Map<SimulatedHost, boolean>()
+  readonly reaches = new Map<H, boolean>()
   readonly #pairs = new Set<Pair>()
 
-  constructor(seed: number) {
+  constructor(seed: number, make: (network: SimulatedNetwork<H>, peer: PeerId) => H) {
     this.random = randomFrom(seed)
     const names = this.random() < 0.5 ? ['a', 'b'] : ['b', 'a']
-    this.hosts = [new SimulatedHost(this, names[0] as PeerId), new SimulatedHost(this, names[1] as PeerId)]
+    this.hosts = [make(this, names[0] as PeerId), make(this, names[1] as PeerId)]
   }
 
   /** A moment of up to `most`; short ones are common. */
@@ -168,7 +190,7 @@ export class SimulatedNetwork {
     return peer === 'a' ? 1 : 2
   }
 
-  async dial(from: SimulatedHost, target: HostPort, signal: AbortSignal): Promise<Link> {
+  async dial(from: H, target: HostPort, signal: AbortSignal): Promise<Link> {
     const to = this.hosts.find(({ peer }) => this.portOf(peer) === target.port) ?? from
     const [lifeFrom, lifeTo] = [from.life, to.life]
     await new Promise<void>((resolve) => this.clock.after(this.delay(300), resolve))
@@ -182,9 +204,9 @@ export class SimulatedNetwork {
     // The listening side learns of the link a moment later than the dialling side, as in TLS 1.3.
     this.clock.after(this.delay(200), () => {
       if (lifeTo !== to.life) far.destroy()
-      else if (!far.destroyed) void to.connector.accept(linkOf(far, from.peer, false), () => {})
+      else if (!far.destroyed) void to.connector.accept(linkOf(far, from.peer, this.portOf(from.peer), false), () => {})
     })
-    return linkOf(near, to.peer, true)
+    return linkOf(near, to.peer, this.portOf(to.peer), true)
   }
 
   /** Something happens to one of the links there were: either end is lost at once, or both in silence. */
@@ -226,8 +248,8 @@ export class SimulatedNetwork {
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-function linkOf(socket: SimulatedSocket, peer: PeerId, dialled: boolean): Link {
-  const at = { address: '10.0.0.1', port: 1 }
+function linkOf(socket: SimulatedSocket, peer: PeerId, port: number, dialled: boolean): Link {
+  const at = { address: '10.0.0.1', port }
   return {
     peer,
     carrier: 'tcp',
@@ -236,6 +258,7 @@ function linkOf(socket: SimulatedSocket, peer: PeerId, dialled: boolean): Link {
     remote: at,
     cipher: '',
     group: '',
+    exportKey: (label, length) => Buffer.alloc(length, label),
     socket,
     destroy: () => socket.destroy(),
   }

@@ -34,7 +34,18 @@ let attempts = 0
 function app(): Caller & { leave: () => void } {
   const connection = new AbortController()
   const leave = (): void => connection.abort()
-  return { id: ++apps, app: 'test', owner: false, deliver: async () => {}, signal: connection.signal, leave }
+  const { signal } = connection
+  const unused = (): void => {}
+  return {
+    id: ++apps,
+    app: 'test',
+    owner: false,
+    deliver: async () => {},
+    request: unused,
+    hold: unused,
+    signal,
+    leave,
+  }
 }
 
 function streamFrom(peer: PeerId): SessionStream {

@@ -1,170 +1,165 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { PartylineError } from '../../daemon/errors.ts'
-import { type DeliveredMessage, MessageService } from '../../daemon/services/messages.ts'
-import type { IncomingMessage, Session } from '../../daemon/session/session.ts'
-import type { PeerId } from '../../daemon/types.ts'
+import { MAX_CHANNELS, MAX_UNRELIABLE } from '../../daemon/services/messages/app.ts'
+import { MAX_LISTENERS } from '../../daemon/services/messages.ts'
+import { MAX_MESSAGE } from '../../daemon/session/session.ts'
+import { ANNA, BEN, FakeApp, MessageHost } from './message-apps.ts'
 
-const ANNA = 'a'.repeat(52) as PeerId
-const WALL = 1_800_000_000_000
-
-/** A message from Anna, and what was answered. */
-function incoming(data: string | Uint8Array, options: { channel?: string; reliable?: boolean; number?: number } = {}) {
-  const answers: string[] = []
-  const message: IncomingMessage = {
-    peer: ANNA,
-    channel: options.channel ?? 'chess',
-    data: typeof data === 'string' ? Buffer.from(data) : data,
-    reliable: options.reliable ?? true,
-    lane: 0,
-    number: options.number ?? 1,
-    accept: () => answers.push('accepted'),
-    refuse: (code) => answers.push(code),
-  }
-  return { message, answers }
-}
-
-function service(send: Session['send'] = () => Promise.resolve()): MessageService {
-  const session = { send } as Session
-  return new MessageService({ open: () => Promise.resolve(session), wall: () => WALL })
-}
+const limit = expect.objectContaining({ code: 'local.limit' })
 
 describe('listening', () => {
-  it('gives every listener of the channel the message, and accepts it when they have it', async () => {
-    const messages = service()
-    const got: DeliveredMessage[] = []
-    const first = Promise.withResolvers<void>()
-    messages.listen('chess', (message) => {
-      got.push(message)
-      return first.promise
-    })
-    messages.listen('chess', async (message) => void got.push(message))
-    messages.listen('other', async () => expect.unreachable())
-    const { message, answers } = incoming('e2e4', { number: 9 })
-    messages.take(message)
+  it('gives every listener of the channel the message, which is accepted when one has it', async () => {
+    const host = new MessageHost()
+    const [first, second, other] = [host.listener(), host.listener(), host.listener('other')]
+    const slow = Promise.withResolvers<void>()
+    first.handOver = () => new Promise(() => {})
+    second.handOver = () => slow.promise
+    const answers = host.arrive('e2e4', { number: 9, lane: 3, via: 'datagram' })
     await turn()
-    expect(got).toHaveLength(2)
-    expect(got[0]).toMatchObject({ from: ANNA, channel: 'chess', reliable: true, lane: 0, number: 9, at: WALL })
+    for (const { got } of [first, second])
+      expect(got).toEqual([
+        {
+          from: ANNA,
+          channel: 'chess',
+          data: Buffer.from('e2e4'),
+          reliable: true,
+          lane: 3,
+          number: 9,
+          via: 'datagram',
+          at: host.clock.wall(),
+        },
+      ])
+    expect(other.got).toEqual([])
     expect(answers).toEqual([])
-    first.resolve()
+    slow.resolve()
     await turn()
     expect(answers).toEqual(['accepted'])
   })
 
   it('refuses what nobody listens to, and what nobody listens to any more', () => {
-    const messages = service()
-    const unlisten = messages.listen('chess', () => Promise.resolve())
-    unlisten()
-    unlisten()
-    const { message, answers } = incoming('x')
-    messages.take(message)
-    expect(answers).toEqual(['peer.no-listener'])
+    const host = new MessageHost()
+    const app = host.listener()
+    host.messages.unlisten(app, 'chess')
+    host.messages.unlisten(app, 'chess')
+    expect(host.arrive('x')).toEqual(['peer.no-listener'])
+    host.listener().close()
+    expect(host.arrive('x')).toEqual(['peer.no-listener'])
   })
 
   it('refuses a message only when none of the listeners took it', async () => {
-    const messages = service()
-    const gone = (): Promise<void> => Promise.reject(new PartylineError('local.closed'))
-    const unlisten = messages.listen('chess', gone)
-    messages.listen('chess', () => {
-      throw new Error('a listener that fails at once')
-    })
-    const lost = incoming('x')
-    messages.take(lost.message)
+    const host = new MessageHost()
+    host.listener().handOver = () => Promise.reject(new PartylineError('local.closed'))
+    const lost = host.arrive('x')
     await turn()
-    expect(lost.answers).toEqual(['peer.no-listener'])
-    unlisten()
-    messages.listen('chess', () => Promise.resolve())
-    const taken = incoming('x')
-    messages.take(taken.message)
+    expect(lost).toEqual(['peer.no-listener'])
+    host.listener()
+    const taken = host.arrive('x')
     await turn()
-    expect(taken.answers).toEqual(['accepted'])
+    expect(taken).toEqual(['accepted'])
   })
 
-  it('keeps the order in which messages came', async () => {
-    const messages = service()
-    const got: number[] = []
-    messages.listen('chess', async ({ number }) => void got.push(number))
-    for (let number = 1; number <= 100; number++) messages.take(incoming('x', { number }).message)
-    expect(got).toEqual(Array.from({ length: 100 }, (_, i) => i + 1))
+  it('keeps the order in which messages came', () => {
+    const host = new MessageHost()
+    const app = host.listener()
+    for (let number = 1; number <= 100; number++) host.arrive('x', { number })
+    expect(app.got.map(({ number }) => number)).toEqual(Array.from({ length: 100 }, (_, i) => i + 1))
   })
 
-  it('holds the acknowledgement of a slow app, and bounds what waits for it', async () => {
-    const messages = service()
+  it('takes them from trusted peers only where the app wants that, and none from blocked ones', async () => {
+    const host = new MessageHost()
+    const app = host.listener('chess', 'trusted')
+    host.trusted.add(BEN)
+    expect(host.arrive('x')).toEqual(['peer.not-accepted'])
+    const answers = host.arrive('y', { peer: BEN })
+    await turn()
+    expect(answers).toEqual(['accepted'])
+    host.messages.listen(app, 'chess', 'all')
+    host.arrive('z')
+    expect(app.texts).toEqual(['y', 'z'])
+    host.blocked.add(BEN)
+    expect(host.arrive('x', { peer: BEN })).toEqual(['policy.blocked'])
+  })
+
+  it('bounds the apps of a channel, and the channels of an app', () => {
+    const host = new MessageHost()
+    const apps = Array.from({ length: MAX_LISTENERS }, () => host.listener())
+    expect(() => host.listener()).toThrow(limit)
+    const [app = new FakeApp()] = apps
+    for (let i = 1; i < MAX_CHANNELS; i++) host.messages.listen(app, `c${i}`, 'all')
+    expect(() => host.messages.listen(app, 'one more', 'all')).toThrow(limit)
+    host.messages.listen(app, 'chess', 'ask')
+  })
+})
+
+describe('an app that reads slowly', () => {
+  it('holds the acknowledgement, and what is over its budget is refused', async () => {
+    const host = new MessageHost()
+    const app = host.listener()
     const slow = Promise.withResolvers<void>()
-    messages.listen('chess', () => slow.promise)
-    const sent = Array.from({ length: 40 }, () => incoming(new Uint8Array(512 * 1024)))
-    for (const { message } of sent) messages.take(message)
+    app.handOver = () => slow.promise
+    const sent = Array.from({ length: 6 }, (_, i) =>
+      host.arrive(new Uint8Array(MAX_MESSAGE), { peer: i % 2 ? ANNA : BEN }),
+    )
     await turn()
-    expect(sent.map(({ answers }) => answers.join())).toEqual([
-      ...Array.from({ length: 32 }, () => ''),
-      ...Array.from({ length: 8 }, () => 'peer.busy'),
-    ])
+    expect(sent).toEqual([[], [], [], [], ['peer.busy'], ['peer.busy']])
+    expect(host.refusals.snapshot()).toEqual({ 'peer.busy': 2 })
     slow.resolve()
     await turn()
-    expect(sent.slice(0, 32).every(({ answers }) => answers.join() === 'accepted')).toBe(true)
-    const next = incoming('x')
-    messages.take(next.message)
+    expect(sent.slice(0, 4)).toEqual(Array.from({ length: 4 }, () => ['accepted']))
+    const next = host.arrive('x')
     await turn()
-    expect(next.answers).toEqual(['accepted'])
+    expect(next).toEqual(['accepted'])
   })
 
-  it('leaves unreliable messages out that a slow app has no room for, without a word', async () => {
-    const messages = service()
-    let given = 0
-    messages.listen('game', () => {
-      given++
-      return new Promise(() => {})
-    })
-    const sent = Array.from({ length: 100 }, () => incoming('x', { channel: 'game', reliable: false }))
-    for (const { message } of sent) messages.take(message)
-    await turn()
-    expect(given).toBe(64)
-    expect(sent.every(({ answers }) => answers.join() === 'accepted')).toBe(true)
+  it('does not hold up another that listens too', async () => {
+    const host = new MessageHost()
+    host.listener().handOver = () => new Promise(() => {})
+    const fast = host.listener()
+    for (let i = 0; i < 20; i++) {
+      const answers = host.arrive(new Uint8Array(MAX_MESSAGE))
+      await turn()
+      expect(answers).toEqual(['accepted'])
+    }
+    expect(fast.got).toHaveLength(20)
   })
 
-  it('bounds the listeners of a channel', () => {
-    const messages = service()
-    for (let i = 0; i < 256; i++) messages.listen('chess', () => Promise.resolve())
-    expect(() => messages.listen('chess', () => Promise.resolve())).toThrow(
-      expect.objectContaining({ code: 'local.limit' }),
-    )
+  it('misses unreliable messages that it has no room for, without a word', async () => {
+    const host = new MessageHost()
+    const app = host.listener()
+    app.handOver = () => new Promise(() => {})
+    const sent = Array.from({ length: MAX_UNRELIABLE + 10 }, () => host.arrive('x', { reliable: false }))
+    expect(app.got).toHaveLength(MAX_UNRELIABLE)
+    expect(sent.every((answers) => answers.join() === 'accepted')).toBe(true)
+    const large = host.listener('large')
+    large.handOver = app.handOver
+    for (let i = 0; i < 4; i++) host.arrive(new Uint8Array(MAX_MESSAGE), { channel: 'large', reliable: false })
+    expect(large.got).toHaveLength(2)
   })
 })
 
 describe("the daemon's own channels", () => {
   it('answer by what their handler does', async () => {
-    const messages = service()
-    messages.handle('partyline.files', (_, data) => {
+    const host = new MessageHost()
+    host.messages.handle('partyline.files', (_, data) => {
       if (data.length === 0) throw new PartylineError('peer.malformed')
     })
-    const [good, bad] = [
-      incoming('x', { channel: 'partyline.files' }),
-      incoming('', { channel: 'partyline.files' }),
-    ] as const
-    messages.take(good.message)
-    messages.take(bad.message)
+    const good = host.arrive('x', { channel: 'partyline.files' })
+    const bad = host.arrive('', { channel: 'partyline.files' })
     await turn()
-    expect(good.answers).toEqual(['accepted'])
-    expect(bad.answers).toEqual(['peer.malformed'])
-  })
-})
-
-describe('sending', () => {
-  it('opens a session and passes on what becomes of the message', async () => {
-    const sent: unknown[] = []
-    const messages = service(async (...args) => {
-      sent.push(args)
-      throw new PartylineError('peer.no-listener')
-    })
-    const data = Buffer.from('x')
-    await expect(messages.send(ANNA, 'chess', data, { lane: 3 })).rejects.toMatchObject({ code: 'peer.no-listener' })
-    expect(sent).toEqual([['chess', data, { lane: 3 }]])
+    expect([good, bad]).toEqual([['accepted'], ['peer.malformed']])
   })
 
-  it('refuses what is too large before it opens a session', async () => {
-    const messages = new MessageService({ open: () => expect.unreachable(), wall: () => WALL })
-    await expect(messages.send(ANNA, 'c', Buffer.alloc(512 * 1024 + 1))).rejects.toMatchObject({
-      code: 'usage.too-large',
-    })
+  it('send without an app, and pass on what becomes of it', async () => {
+    const host = new MessageHost()
+    const session = host.open()
+    const sending = host.messages.send(ANNA, 'partyline.files', Buffer.from('x'))
+    await turn()
+    expect(session.sent[0]).toMatchObject({ channel: 'partyline.files', text: 'x', options: {} })
+    session.sent[0]?.reject('peer.no-listener')
+    await expect(sending).rejects.toMatchObject({ code: 'peer.no-listener' })
+    const large = Buffer.alloc(MAX_MESSAGE + 1)
+    await expect(host.messages.send(ANNA, 'c', large)).rejects.toMatchObject({ code: 'usage.too-large' })
+    expect(host.opened).toBe(1)
   })
 })

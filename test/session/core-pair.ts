@@ -1,7 +1,9 @@
+import { toPartylineError } from '../../daemon/errors.ts'
 import { type CoreEvents, SessionCore } from '../../daemon/session/core.ts'
 import type { Control } from '../../daemon/session/frame.ts'
 import type { Arrived } from '../../daemon/session/inbox.ts'
-import type { CloseReason } from '../../daemon/session/session.ts'
+import { DROPPED } from '../../daemon/session/outbox.ts'
+import { type CloseReason, NOW_OR_NEVER, type SendOptions } from '../../daemon/session/session.ts'
 import type { Milliseconds } from '../../daemon/types.ts'
 
 /** A core that remembers what it told its owner. */
@@ -10,6 +12,9 @@ export class Host implements CoreEvents {
   readonly messages: Arrived[] = []
   readonly controls: Control[] = []
   readonly ends: CloseReason[] = []
+  readonly trips: Milliseconds[] = []
+  /** How often its link was found dead. */
+  silences = 0
 
   constructor(now: Milliseconds = 0) {
     this.core = new SessionCore(this, now)
@@ -23,6 +28,14 @@ export class Host implements CoreEvents {
     this.controls.push(control)
   }
 
+  roundTrip(sample: Milliseconds): void {
+    this.trips.push(sample)
+  }
+
+  silent(): void {
+    this.silences++
+  }
+
   closed(reason: CloseReason): void {
     this.ends.push(reason)
   }
@@ -30,15 +43,21 @@ export class Host implements CoreEvents {
   wake(): void {}
 
   /** Sends a message; the list gets `'delivered'` or the code of the refusal, once. */
-  send(channel: string, data: Uint8Array | string, options: { lane?: number; reliable?: boolean } = {}): string[] {
+  send(channel: string, data: Uint8Array | string, options: SendOptions = {}, now: Milliseconds = 0): string[] {
     const told: string[] = []
-    this.core.send({
-      channel,
-      data: typeof data === 'string' ? Buffer.from(data) : data,
-      lane: options.lane ?? 0,
-      reliable: options.reliable ?? true,
-      done: (error) => told.push(error?.code ?? 'delivered'),
-    })
+    this.core.send(
+      {
+        app: options.app ?? 0,
+        channel,
+        data: typeof data === 'string' ? Buffer.from(data) : data,
+        lane: options.lane ?? 0,
+        reliable: options.reliable ?? true,
+        ...(options.now && { patience: NOW_OR_NEVER }),
+        done: (error) => told.push(error === DROPPED ? 'dropped' : error ? toPartylineError(error).code : 'delivered'),
+      },
+      now,
+      options.nodelay === false ? 10 : 0,
+    )
     return told
   }
 
@@ -51,7 +70,7 @@ export class Host implements CoreEvents {
 /** Carries everything both have to say, until neither has. */
 export function exchange(a: Host, b: Host, now: Milliseconds = 0): void {
   while (a.core.hasOutput || b.core.hasOutput) {
-    if (a.core.hasOutput) b.core.receive(a.core.takeOutput(64 * 1024), now)
-    if (b.core.hasOutput) a.core.receive(b.core.takeOutput(64 * 1024), now)
+    if (a.core.hasOutput) b.core.receive(a.core.takeOutput(64 * 1024, now), now)
+    if (b.core.hasOutput) a.core.receive(b.core.takeOutput(64 * 1024, now), now)
   }
 }

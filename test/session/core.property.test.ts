@@ -90,14 +90,16 @@ class Run {
   #send({ side, lane, channel, size, reliable }: Extract<Step, { kind: 'send' }>): void {
     const data = Buffer.alloc(4 + size, this.sent.length)
     data.writeUInt32BE(this.sent.length)
-    const key = `${side} ${channel} ${lane} ${reliable}`
-    const told = this.#host(side).send(channel, data, { lane, reliable })
+    const key = `${side} ${lane} ${reliable}`
+    const told = this.#host(side).send(channel, data, { lane, reliable }, this.#now)
     this.sent.push({ side, key, reliable, told })
   }
 
   #carry(from: number, bytes: number): void {
     const host = this.#host(from)
-    const wire = host.core.hasOutput ? Buffer.concat([this.#wire(from), host.core.takeOutput(1000)]) : this.#wire(from)
+    const wire = host.core.hasOutput
+      ? Buffer.concat([this.#wire(from), host.core.takeOutput(1000, this.#now)])
+      : this.#wire(from)
     this.#wires[from === 0 ? 0 : 1] = wire.subarray(bytes)
     if (wire.length > 0) this.#host(1 - from).core.receive(wire.subarray(0, bytes), this.#now)
   }
@@ -113,7 +115,7 @@ class Run {
   }
 }
 
-/** Messages of one channel, lane and kind, in the order in which they came out of a core. */
+/** Messages of one lane and kind, in the order in which they came out of a core. */
 function recordArrivals(run: Run): Map<string, number[]> {
   const order = new Map<string, number[]>()
   for (const host of run.hosts) {

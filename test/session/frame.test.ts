@@ -18,8 +18,8 @@ const frame = fc.record({ type: byte, flags: byte, lane: byte, payload: fc.uint8
 function bytesOf(frames: readonly { type: number; flags: number; lane: number; payload: Uint8Array }[]): Buffer {
   const writer = new FrameWriter()
   for (const { type, flags, lane, payload } of frames) {
-    const { buffer, at } = writer.frame(type, flags, lane, payload.length)
-    buffer.set(payload, at)
+    const at = writer.frame(type, flags, lane, payload.length)
+    writer.buffer.set(payload, at)
   }
   return writer.take()
 }
@@ -85,16 +85,25 @@ describe('FrameReader', () => {
 describe('FrameWriter', () => {
   it('leaves alone what it handed out', () => {
     const writer = new FrameWriter()
-    writer.frame(1, 0, 0, 4).buffer.fill(1, HEADER, HEADER + 4)
-    const first = writer.take()
-    const before = Buffer.from(first)
-    for (let i = 0; i < 100; i++) {
-      const { buffer, at } = writer.frame(2, 2, 2, 3000)
-      buffer.fill(2, at, at + 3000)
+    const fill = (value: number, length: number): void => {
+      const at = writer.frame(value, 0, 0, length)
+      writer.buffer.fill(value, at, at + length)
     }
-    expect(writer.take().length).toBe(100 * (HEADER + 3000))
-    expect(first).toEqual(before)
-    expect(writer.length).toBe(0)
+    for (const length of [4, 6000]) {
+      fill(1, length)
+      const first = writer.take()
+      const before = Buffer.from(first)
+      for (let i = 0; i < 100; i++) fill(2, 3000)
+      expect(writer.take().length).toBe(100 * (HEADER + 3000))
+      expect(first).toEqual(before)
+      expect(writer.length).toBe(0)
+    }
+  })
+
+  it('gives a small batch a buffer of its own size, so that keeping it keeps nothing else', () => {
+    const writer = new FrameWriter()
+    writer.frame(1, 0, 0, 100)
+    expect(writer.take().buffer.byteLength).toBeLessThanOrEqual(Buffer.poolSize)
   })
 })
 
@@ -108,7 +117,13 @@ describe('control frames', () => {
       service: fc.string({ minLength: 1, maxLength: 128 }),
       meta: fc.string({ maxLength: 1024 }),
     }),
-    fc.record({ kind: fc.constant('fin' as const), stream, bytes: fc.maxSafeNat() }),
+    fc.record({ kind: fc.constantFrom('fin' as const, 'have' as const), stream, bytes: fc.maxSafeNat() }),
+    fc.record({ kind: fc.constant('relink' as const), stream, link: fc.integer({ min: 1, max: 0xffff_ffff }) }),
+    fc.record({
+      kind: fc.constant('datagram' as const),
+      cid: fc.stringMatching(/^[0-9a-f]{16}$/),
+      port: fc.integer({ min: 1, max: 65535 }),
+    }),
     fc.record({ kind: fc.constantFrom('accept' as const, 'got' as const), stream }),
     fc.record({ kind: fc.constantFrom('refuse' as const, 'reset' as const), stream, code }),
     fc.record({ kind: fc.constant('close' as const), code, message: fc.string({ maxLength: 200 }) }),

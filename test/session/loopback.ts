@@ -2,10 +2,13 @@ import { once } from 'node:events'
 import { createServer, connect as dial, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Clock, systemClock } from '../../daemon/clock.ts'
+import type { ElectedLink, StreamAgain } from '../../daemon/connect/connector.ts'
 import type { Link } from '../../daemon/link/link.ts'
 import { Refusals } from '../../daemon/refusals.ts'
+import { FrameWriter } from '../../daemon/session/frame.ts'
 import { LinkSession } from '../../daemon/session/link-session.ts'
 import type { CloseReason, IncomingMessage, IncomingStream, SessionStream } from '../../daemon/session/session.ts'
+import type { DialStream } from '../../daemon/session/stream-table.ts'
 import type { PeerId } from '../../daemon/types.ts'
 
 /** Peer ids for tests: they look like real ones. */
@@ -40,8 +43,23 @@ export function linkOver(socket: Duplex, peer: PeerId, dialled: boolean): Link {
     cipher: 'TLS_AES_128_GCM_SHA256',
     group: 'X25519',
     socket,
+    exportKey: (label, length) => Buffer.alloc(length, label),
     destroy: () => socket.destroy(),
   }
+}
+
+/** A link that became a session's, as the election tells it. */
+export function electedLink(session: string, link: Link, more: Partial<ElectedLink> = {}): ElectedLink {
+  const elected = {
+    link,
+    session,
+    name: 'peer',
+    port: 47_800,
+    group: link.group,
+    instance: 'first',
+    isElector: link.dialled,
+  }
+  return { ...elected, resumedAt: undefined, ...more }
 }
 
 /** Things that come one by one, to those who wait for them. */
@@ -72,26 +90,35 @@ export class Arrivals<T> {
 /** One side of a session between Anna, who dialled, and Bert. */
 export class Side {
   readonly session: LinkSession
-  readonly socket: Duplex
+  /** The socket of its link. */
+  socket: Duplex
   readonly refusals = new Refusals()
   readonly messages = new Arrivals<IncomingMessage>()
   readonly streams = new Arrivals<IncomingStream>()
   readonly ends: CloseReason[] = []
   /** Takes a message as it arrives; without one it waits in `messages` and is not answered. */
   answer: (message: IncomingMessage) => void = (message) => message.accept()
+  /** Why it lost its link, each time. Nobody looks for another: by default it is over. */
+  readonly losses: string[] = []
+  onLost: (reason: string) => void = (reason) => this.session.fail('network.lost', reason)
 
-  constructor(link: Link, dialStream: (stream: string) => Promise<Link>, clock: Clock) {
+  constructor(link: Link, dialStream: DialStream, clock: Clock) {
     this.socket = link.socket
     this.session = new LinkSession({
-      elected: { link, session: 'session-1', name: 'peer', port: 47_800, group: link.group, replaces: undefined },
+      elected: electedLink('session-1', link),
       clock,
       refusals: this.refusals,
-      dialStream,
+      writer: new FrameWriter(),
+      dialStream: (_, ...stream) => dialStream(...stream),
       onMessage: (message) => {
         this.messages.add(message)
         this.answer(message)
       },
       onStream: (stream) => this.streams.add(stream),
+      onLost: (_, reason) => {
+        this.losses.push(reason)
+        this.onLost(reason)
+      },
       onEnd: (_, reason) => this.ends.push(reason),
     })
   }
@@ -108,7 +135,7 @@ export class Pair implements AsyncDisposable {
   private constructor(sockets: [Socket, Socket], clock: Clock) {
     this.#sockets = [...sockets]
     const [near, far] = sockets
-    this.anna = new Side(linkOver(near, BERT, true), (stream) => this.#dial(stream), clock)
+    this.anna = new Side(linkOver(near, BERT, true), (...stream) => this.#dial(...stream), clock)
     this.bert = new Side(linkOver(far, ANNA, false), () => Promise.reject(new Error('Bert cannot dial')), clock)
   }
 
@@ -124,13 +151,32 @@ export class Pair implements AsyncDisposable {
     return Promise.all([opening, incoming.accept()])
   }
 
-  async #dial(stream: string): Promise<Link> {
+  /** Links of streams that were dialled, Anna's ends, in order. */
+  readonly streamLinks: Socket[] = []
+
+  /** Both get another link: what was under way on the old one is lost. */
+  async relink(): Promise<void> {
     const [near, far] = await socketPair()
     this.#sockets.push(near, far)
+    const [has, lacks] = [this.anna.session.suspend() ?? 0, this.bert.session.suspend() ?? 0]
+    this.anna.socket = near
+    this.bert.socket = far
+    this.bert.session.attach(electedLink('session-1', linkOver(far, ANNA, false), { resumedAt: has }))
+    this.anna.session.attach(electedLink('session-1', linkOver(near, BERT, true), { resumedAt: lacks }))
+  }
+
+  async #dial(stream: string, again?: StreamAgain): Promise<{ link: Link; received: number }> {
+    const [near, far] = await socketPair()
+    this.#sockets.push(near, far)
+    this.streamLinks.push(near)
+    const answered = Promise.withResolvers<number>()
+    const answer = (received: number): void => answered.resolve(received)
     void this.delay().then(() => {
-      if (!this.bert.session.takeStream(stream, linkOver(far, ANNA, false))) far.destroy()
+      if (this.bert.session.takeStream(stream, linkOver(far, ANNA, false), again && { ...again, answer })) return
+      far.destroy()
+      answered.reject(new Error('nobody wants it'))
     })
-    return linkOver(near, BERT, true)
+    return { link: linkOver(near, BERT, true), received: again ? await answered.promise : 0 }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -139,18 +185,25 @@ export class Pair implements AsyncDisposable {
   }
 }
 
-/** Writes everything and tells the stream that this was all. */
-export function finish(stream: SessionStream, data: Uint8Array): void {
-  stream.socket.write(data)
-  stream.endWriting(data.length)
+/** Writes everything, and that this was all. */
+export function finish(stream: SessionStream, data: Buffer): void {
+  stream.write(data)
+  stream.end()
 }
 
-/** Reads to the end; true when the stream says that this is the peer's. */
+/** Reads to the end; not clean when that never came. */
 export async function drain(stream: SessionStream): Promise<{ bytes: number; clean: boolean }> {
   let bytes = 0
-  stream.socket.on('data', (chunk: Buffer) => {
-    bytes += chunk.length
+  const ended = Promise.withResolvers<boolean>()
+  stream.read({
+    data: (chunk) => {
+      bytes += chunk.length
+      return true
+    },
+    end: () => ended.resolve(true),
+    drain: () => {},
   })
-  await Promise.race([once(stream.socket, 'end'), once(stream.socket, 'close')])
-  return { bytes, clean: stream.socket.readableEnded && (await stream.endReading(bytes)) }
+  void stream.outcome.then(() => ended.resolve(false))
+  const clean = await ended.promise
+  return { bytes, clean }
 }

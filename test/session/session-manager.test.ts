@@ -1,12 +1,12 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import type { ElectedLink } from '../../daemon/connect/connector.ts'
 import { PartylineError } from '../../daemon/errors.ts'
 import { silentLogger } from '../../daemon/logger.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import { MAX_SESSIONS, SessionManager } from '../../daemon/session/session-manager.ts'
 import type { PeerId } from '../../daemon/types.ts'
 import { VirtualClock } from '../virtual-clock.ts'
-import { BERT, linkOver, Side, socketPair } from './loopback.ts'
+import { BERT, electedLink as elected, linkOver, Side, socketPair } from './loopback.ts'
 
 /** A manager, and what it told. */
 class Host {
@@ -15,6 +15,8 @@ class Host {
   readonly told: string[] = []
   readonly manager: SessionManager
   idleClose = 0
+  resumeFor = 0
+  held = false
   #last = 0
 
   constructor(connect: (host: Host, peer: PeerId) => Promise<string>) {
@@ -24,25 +26,23 @@ class Host {
       refusals: this.refusals,
       connect: (peer) => connect(this, peer),
       dialStream: () => new Promise(() => {}),
+      resumeFor: () => this.resumeFor,
+      isHeld: () => this.held,
       idleClose: () => this.idleClose,
       onMessage: (message) => message.accept(),
       onStream: (stream) => stream.refuse('peer.no-service'),
       onOpened: ({ facts }) => this.told.push(`opened ${facts.id}`),
+      onChanged: ({ facts }, { from, to, reason }) => this.told.push(`${facts.id} ${from} ${to}: ${reason}`),
       onClosed: ({ facts }, { code, by }) => this.told.push(`closed ${facts.id} ${code} ${by}`),
     })
   }
 
   /** A link to a peer is elected; returns the peer's side of it. */
-  async elect(peer: PeerId = BERT): Promise<Side> {
+  async elect(peer: PeerId = BERT, instance = 'first'): Promise<Side> {
     const [near, far] = await socketPair()
-    const before = this.manager.get(peer)?.facts.id
-    this.manager.take(elected(`s${++this.#last}`, linkOver(near, peer, true), before))
+    this.manager.take(elected(`s${++this.#last}`, linkOver(near, peer, true), { instance }))
     return new Side(linkOver(far, BERT, false), () => new Promise(() => {}), this.clock)
   }
-}
-
-function elected(session: string, link: ElectedLink['link'], replaces?: string): ElectedLink {
-  return { link, session, name: 'peer', port: 47_800, group: 'X25519', replaces }
 }
 
 const unreachable = (): Promise<string> => Promise.reject(new PartylineError('network.unreachable'))
@@ -79,9 +79,11 @@ describe('SessionManager', () => {
     const host = new Host(unreachable)
     const old = await host.elect()
     await host.elect()
-    expect(host.told).toEqual(['opened s1', 'closed s1 peer.closed local', 'opened s2'])
+    expect(host.told).toEqual(['opened s1', 'closed s1 network.lost network', 'opened s2'])
     expect(host.manager.get(BERT)?.facts.id).toBe('s2')
-    expect(await old.session.closed).toMatchObject({ code: 'peer.closed', by: 'peer' })
+    expect(await old.session.closed).toMatchObject({ code: 'network.lost', by: 'network' })
+    await host.elect(BERT, 'second')
+    expect(host.told.slice(3)).toEqual(['closed s2 peer.restarted network', 'opened s3'])
     await host.manager.stop()
   })
 
@@ -92,6 +94,58 @@ describe('SessionManager', () => {
     far.socket.destroy()
     expect(await session?.closed).toMatchObject({ code: 'network.lost', by: 'network' })
     expect(host.manager.list()).toEqual([])
+  })
+
+  it('looks for another link when one is lost, until the time for that is over', async () => {
+    let tries = 0
+    const host = new Host(() => {
+      tries++
+      return unreachable()
+    })
+    host.resumeFor = 30_000
+    const far = await host.elect()
+    const session = host.manager.get(BERT)
+    const waiting = expect(session?.send('c', Buffer.from('x'))).rejects.toMatchObject({ code: 'network.lost' })
+    far.socket.destroy()
+    while (host.told.length < 2) await turn()
+    expect(host.told[1]).toBe('s1 lan null: the link was lost')
+    expect(session?.facts.state).toBe('resuming')
+    expect(await host.manager.open(BERT)).toBe(session)
+    for (let passed = 0; passed <= 30_000; passed += 100) {
+      await turn()
+      host.clock.advance(100)
+    }
+    await turn()
+    expect(await session?.closed).toMatchObject({ code: 'network.lost', by: 'network' })
+    await waiting
+    expect(tries).toBeGreaterThan(10)
+    expect(tries).toBeLessThan(40)
+    expect(host.manager.list()).toEqual([])
+  })
+
+  it('tries at once when the network changes, and goes on with the link that was elected', async () => {
+    let tries = 0
+    const host = new Host(() => {
+      tries++
+      return unreachable()
+    })
+    host.resumeFor = 30_000
+    const far = await host.elect()
+    far.socket.destroy()
+    while (tries < 1) await turn()
+    await turn()
+    host.manager.networkChanged([])
+    while (tries < 2) await turn()
+    expect(host.manager.holds(BERT)).toBe('s1')
+    expect(host.manager.suspend(BERT, 'other')).toBeUndefined()
+    const received = host.manager.suspend(BERT, 's1')
+    const [near, there] = await socketPair()
+    host.manager.take(elected('s1', linkOver(near, BERT, true), { resumedAt: 0 }))
+    expect(host.told.slice(1)).toEqual(['s1 lan null: the link was lost', 's1 null lan: resumed on another link'])
+    expect(received).toBeGreaterThanOrEqual(0)
+    expect(host.manager.get(BERT)?.facts.state).toBe('open')
+    there.destroy()
+    await host.manager.stop()
   })
 
   it('closes what nobody used for a while, and nothing else', async () => {
@@ -108,8 +162,10 @@ describe('SessionManager', () => {
     await host.manager.get(BERT)?.send('c', Buffer.from('x'))
     await pass(50_000)
     expect(host.manager.list()).toHaveLength(1)
-    host.clock.advance(5000)
-    await pass(4000)
+    host.held = true
+    await pass(50_000)
+    expect(host.manager.list()).toHaveLength(1)
+    host.held = false
     host.clock.advance(5000)
     expect(await far.session.closed).toMatchObject({ code: 'done', message: 'nobody used it', by: 'peer' })
     expect(host.manager.list()).toEqual([])
@@ -123,7 +179,7 @@ describe('SessionManager', () => {
     const link = linkOver(stream, BERT, false)
     expect(host.manager.takeStream('c'.repeat(52) as PeerId, 's1', 'd1', link)).toBe(false)
     expect(host.manager.takeStream(BERT, 's2', 'd1', link)).toBe(false)
-    expect(host.manager.takeStream(BERT, 's1', 'd1', link)).toBe(true)
+    expect(host.manager.takeStream(BERT, 's1', 'e1', link)).toBe(true)
     await host.manager.stop()
     expect(stream.destroyed).toBe(true)
   })

@@ -8,14 +8,16 @@ import { StreamTable } from '../../daemon/session/stream-table.ts'
 import { VirtualClock } from '../virtual-clock.ts'
 import { BERT, linkOver } from './loopback.ts'
 
-function table(dialled: boolean, dialStream: (stream: string) => Promise<Link> = () => new Promise(() => {})) {
+function table(dialled: boolean, dialLink: (stream: string) => Promise<Link> = () => new Promise(() => {})) {
+  const dialStream = async (stream: string) => ({ link: await dialLink(stream), received: 0 })
   const clock = new VirtualClock()
   const said: Control[] = []
   const offers: IncomingStream[] = []
   const streams = new StreamTable({
     session: 's',
     peer: BERT,
-    dialled,
+    isElector: dialled,
+    dials: dialled,
     clock,
     dialStream,
     control: (control) => said.push(control),
@@ -32,9 +34,9 @@ describe('opening a stream', () => {
     const dialled = link()
     const { streams, said } = table(true, () => Promise.resolve(dialled))
     const opening = streams.open('x', 'meta')
-    expect(said).toEqual([{ kind: 'open', stream: 'd1', service: 'x', meta: 'meta' }])
+    expect(said).toEqual([{ kind: 'open', stream: 'e1', service: 'x', meta: 'meta' }])
     await turn()
-    streams.take({ kind: 'refuse', stream: 'd1', code: 'peer.no-service' })
+    streams.take({ kind: 'refuse', stream: 'e1', code: 'peer.no-service' })
     await expect(opening).rejects.toMatchObject({ code: 'peer.no-service' })
     expect(dialled.socket.destroyed).toBe(true)
     expect(streams.size).toBe(0)
@@ -44,7 +46,7 @@ describe('opening a stream', () => {
     const dial = Promise.withResolvers<Link>()
     const { streams } = table(true, () => dial.promise)
     const opening = streams.open('x', '')
-    streams.take({ kind: 'refuse', stream: 'd1', code: 'nonsense' })
+    streams.take({ kind: 'refuse', stream: 'e1', code: 'nonsense' })
     await expect(opening).rejects.toMatchObject({ code: 'policy.refused' })
     const late = link()
     dial.resolve(late)
@@ -56,7 +58,7 @@ describe('opening a stream', () => {
     const { streams, said } = table(true, () => Promise.reject(new Error('no route')))
     const opening = streams.open('x', '')
     await expect(opening).rejects.toThrow('no route')
-    expect(said.at(-1)).toEqual({ kind: 'reset', stream: 'd1', code: 'network.unreachable' })
+    expect(said.at(-1)).toEqual({ kind: 'reset', stream: 'e1', code: 'network.unreachable' })
   })
 
   it('takes fifteen seconds at most', async () => {
@@ -64,19 +66,19 @@ describe('opening a stream', () => {
     const opening = streams.open('x', '')
     clock.advance(15_000)
     await expect(opening).rejects.toMatchObject({ code: 'network.timeout' })
-    expect(said.at(-1)).toMatchObject({ kind: 'reset', stream: 'l1' })
+    expect(said.at(-1)).toMatchObject({ kind: 'reset', stream: 'o1' })
   })
 })
 
 describe('a stream that a peer offers', () => {
   it('may have its link before its word, and before it is accepted', async () => {
     const { streams, offers } = table(false)
-    expect(streams.takeLink('d1', link())).toBe(true)
-    streams.take(open('d1'))
-    expect(await offers[0]?.accept()).toMatchObject({ id: 's.d1', service: 'x' })
-    streams.take(open('d2'))
-    expect(streams.takeLink('d2', link())).toBe(true)
-    expect(await offers[1]?.accept()).toMatchObject({ id: 's.d2' })
+    expect(streams.takeLink('e1', link(), undefined)).toBe(true)
+    streams.take(open('e1'))
+    expect(await offers[0]?.accept()).toMatchObject({ id: 's.e1', service: 'x' })
+    streams.take(open('e2'))
+    expect(streams.takeLink('e2', link(), undefined)).toBe(true)
+    expect(await offers[1]?.accept()).toMatchObject({ id: 's.e2' })
     expect(streams.size).toBe(2)
   })
 
@@ -84,8 +86,8 @@ describe('a stream that a peer offers', () => {
     const { streams, offers, clock } = table(false)
     const links = Array.from({ length: 100 }, link)
     for (const [i, one] of links.entries()) {
-      streams.take(open(`d${i}`))
-      expect(streams.takeLink(`d${i}`, one)).toBe(true)
+      streams.take(open(`e${i}`))
+      expect(streams.takeLink(`e${i}`, one, undefined)).toBe(true)
     }
     clock.advance(10_000)
     expect(links.some(({ socket }) => socket.destroyed)).toBe(false)
@@ -96,9 +98,9 @@ describe('a stream that a peer offers', () => {
   it('is off when its opener gives up', async () => {
     const { streams, offers, said } = table(false)
     const early = link()
-    streams.take(open('d1'))
-    streams.takeLink('d1', early)
-    streams.take({ kind: 'reset', stream: 'd1', code: 'network.timeout' })
+    streams.take(open('e1'))
+    streams.takeLink('e1', early, undefined)
+    streams.take({ kind: 'reset', stream: 'e1', code: 'network.timeout' })
     expect(early.socket.destroyed).toBe(true)
     await expect(offers[0]?.accept()).rejects.toMatchObject({ code: 'network.lost' })
     offers[0]?.refuse('peer.busy')
@@ -108,26 +110,26 @@ describe('a stream that a peer offers', () => {
 
   it('is refused when its id is not its own', () => {
     const { streams, said, offers } = table(false)
-    streams.take(open('l1'))
-    expect(said).toEqual([{ kind: 'refuse', stream: 'l1', code: 'peer.busy' }])
+    streams.take(open('o1'))
+    expect(said).toEqual([{ kind: 'refuse', stream: 'o1', code: 'peer.busy' }])
     expect(offers).toEqual([])
   })
 
   it('is left alone when it is offered a second time', async () => {
     const { streams, said, offers } = table(false)
-    for (let i = 0; i < 2; i++) streams.take(open('d1'))
+    for (let i = 0; i < 2; i++) streams.take(open('e1'))
     const accepting = offers[0]?.accept()
-    streams.take(open('d1'))
-    streams.takeLink('d1', link())
-    expect(await accepting).toMatchObject({ id: 's.d1' })
-    streams.take(open('d1'))
+    streams.take(open('e1'))
+    streams.takeLink('e1', link(), undefined)
+    expect(await accepting).toMatchObject({ id: 's.e1' })
+    streams.take(open('e1'))
     expect(offers).toHaveLength(1)
-    expect(said).toEqual([{ kind: 'accept', stream: 'd1' }])
+    expect(said).toEqual([{ kind: 'accept', stream: 'e1' }])
   })
 
   it('is refused when there are 256', () => {
     const { streams, said, offers } = table(false)
-    for (let i = 0; i < 300; i++) streams.take(open(`d${i}`))
+    for (let i = 0; i < 300; i++) streams.take(open(`e${i}`))
     expect(offers).toHaveLength(256)
     expect(said).toHaveLength(44)
     streams.end('network.lost')
@@ -139,7 +141,7 @@ describe('links of streams', () => {
   it('that nobody knows are few, and closed after a while', () => {
     const { streams, clock } = table(false)
     const links = Array.from({ length: 40 }, link)
-    expect(links.filter((one, i) => streams.takeLink(`d${i}`, one))).toHaveLength(32)
+    expect(links.filter((one, i) => streams.takeLink(`e${i}`, one, undefined))).toHaveLength(32)
     clock.advance(5000)
     expect(links.slice(0, 32).every(({ socket }) => socket.destroyed)).toBe(true)
   })
@@ -147,20 +149,23 @@ describe('links of streams', () => {
   it('are refused for a stream that has one, and where this host dials', () => {
     const { streams } = table(false)
     streams.open('x', '').catch(() => {})
-    expect(streams.takeLink('l1', link())).toBe(true)
-    expect(streams.takeLink('l1', link())).toBe(false)
-    streams.take({ kind: 'accept', stream: 'l1' })
-    expect(streams.takeLink('l1', link())).toBe(false)
-    expect(table(true).streams.takeLink('l1', link())).toBe(false)
+    const first = link()
+    expect(streams.takeLink('o1', first, undefined)).toBe(true)
+    // Who dials twice has lost the first one.
+    expect(streams.takeLink('o1', link(), undefined)).toBe(true)
+    expect(first.socket.destroyed).toBe(true)
+    streams.take({ kind: 'accept', stream: 'o1' })
+    expect(streams.takeLink('o1', link(), undefined)).toBe(false)
+    expect(table(true).streams.takeLink('o1', link(), undefined)).toBe(false)
     streams.end('network.lost')
   })
 
   it('that wait are closed when the session ends', () => {
     const { streams } = table(false)
     const [early, offered] = [link(), link()]
-    streams.takeLink('d1', early)
-    streams.take(open('d2'))
-    streams.takeLink('d2', offered)
+    streams.takeLink('e1', early, undefined)
+    streams.take(open('e2'))
+    streams.takeLink('e2', offered, undefined)
     streams.end('network.lost')
     expect(early.socket.destroyed && offered.socket.destroyed).toBe(true)
   })

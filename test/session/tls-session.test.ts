@@ -38,8 +38,10 @@ class Host implements AsyncDisposable {
       name: () => 'host',
       port: () => this.#listener.port,
       greetingTimeout: 5000,
+      holds: (other) => this.sessions.holds(other),
+      suspend: (other, session) => this.sessions.suspend(other, session),
       onElected: (elected) => this.sessions.take(elected),
-      onStream: (from, session, stream, link) => this.sessions.takeStream(from, session, stream, link),
+      onStream: (...stream) => this.sessions.takeStream(...stream),
     })
     this.#listener = new LinkListener({
       ...common,
@@ -50,7 +52,9 @@ class Host implements AsyncDisposable {
     this.sessions = new SessionManager({
       ...common,
       connect: (other, timeout) => this.#connector.connect(other, timeout),
-      dialStream: (session, stream) => this.#connector.dialStream(session, stream),
+      dialStream: (...stream) => this.#connector.dialStream(...stream),
+      resumeFor: () => 10_000,
+      isHeld: () => false,
       idleClose: () => 0,
       onMessage: (message) => {
         this.received.push(Buffer.from(message.data).toString())
@@ -58,6 +62,7 @@ class Host implements AsyncDisposable {
       },
       onStream: (stream) => this.streams.add(stream),
       onOpened: () => {},
+      onChanged: () => {},
       onClosed: () => {},
     })
   }
@@ -113,7 +118,7 @@ it('a hundred streams opened at once over TLS, from both sides, all end clean', 
     const stream = await from.openStream('twice')
     finish(stream, Buffer.alloc(i * 100))
     expect(await drain(stream)).toEqual({ bytes: i * 200, clean: true })
-    expect(await stream.outcome).toEqual({ clean: true, sent: i * 100, received: i * 200 })
+    expect(await stream.outcome).toEqual({ clean: true, sent: i * 100, received: i * 200, unconfirmed: 0 })
   }
   const asked = Array.from({ length: 50 }, (_, i) => [ask(session, i), ask(other, i)]).flat()
   await Promise.all([serve(anna, 50), serve(bert, 50), ...asked])
