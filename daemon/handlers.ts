@@ -1,5 +1,5 @@
-import type { Caller, Handlers, RawAnswer } from '../ipc/api.ts'
-import type { ParsedParams, PeerView, SessionView, SettingView, StatusView } from '../ipc/methods.ts'
+import type { Handlers, RawAnswer } from '../ipc/api.ts'
+import type { PeerView, SessionView, SettingView, StatusView } from '../ipc/methods.ts'
 import { needsRestart, type SettingsStore } from './config/store.ts'
 import type { Doctor } from './doctor/doctor.ts'
 import { PartylineError } from './errors.ts'
@@ -12,8 +12,10 @@ import type { People } from './peers/people.ts'
 import type { ChatService } from './services/chat.ts'
 import type { FileService } from './services/files.ts'
 import { joinStream } from './services/join-stream.ts'
+import { messageHandlers, refuseReserved } from './services/messages/handlers.ts'
 import type { MessageService } from './services/messages.ts'
 import type { PresenceService } from './services/presence.ts'
+import type { SessionHolds } from './services/session-holds.ts'
 import type { StreamService } from './services/streams.ts'
 import type { SessionFacts, SessionStream } from './session/session.ts'
 import type { SessionManager } from './session/session-manager.ts'
@@ -25,6 +27,7 @@ export interface HandlerParts {
   readonly book: PeerBook
   readonly people: People
   readonly sessions: SessionManager
+  readonly holds: SessionHolds
   readonly messages: MessageService
   readonly streams: StreamService
   readonly files: FileService
@@ -112,11 +115,17 @@ function peerHandlers({ book, people, identity, sessions }: HandlerParts): Group
   }
 }
 
-function sessionHandlers({ book, people, sessions }: HandlerParts): Group<'sessions'> {
+function sessionHandlers({ book, people, sessions, holds }: HandlerParts): Group<'sessions'> {
   return {
-    'sessions.open': async ({ peer, timeout }) => {
+    'sessions.open': async ({ peer, timeout, hold }, caller) => {
       const started = performance.now()
-      const session = await sessions.open(people.host(peer), timeout)
+      const id = people.host(peer)
+      // Before it is open, so that it cannot close in between.
+      const holding = hold === true && holds.hold(id, caller)
+      const session = await sessions.open(id, timeout).catch((error: unknown) => {
+        if (holding) holds.release(id, caller)
+        throw error
+      })
       return { ...sessionView(session.facts, book), elapsed: performance.now() - started }
     },
     'sessions.close': async ({ peer }) => ({ closed: await sessions.close(people.host(peer)) }),
@@ -144,47 +153,6 @@ export function sessionView(facts: SessionFacts, book: PeerBook): SessionView {
     rtt: facts.rtt ?? null,
     age,
     streams,
-  }
-}
-
-function messageHandlers({ people, messages }: HandlerParts): Group<'messages'> {
-  /** What each connection listens to; gone with the connection. */
-  const listening = new WeakMap<Caller, Map<string, () => void>>()
-  const channelsOf = (caller: Caller): Map<string, () => void> => {
-    const known = listening.get(caller)
-    if (known) return known
-    const channels = new Map<string, () => void>()
-    listening.set(caller, channels)
-    caller.signal.addEventListener('abort', () => {
-      for (const unlisten of channels.values()) unlisten()
-    })
-    return channels
-  }
-  return {
-    'messages.send': async ({ peer, channel, data, reliable, lane }) => {
-      const content = bytesOf(data)
-      refuseReserved(channel)
-      await messages.send(people.host(peer), channel, content, { reliable: reliable ?? true, lane: lane ?? 0 })
-      return {}
-    },
-    'messages.listen': ({ channel }, caller) => {
-      refuseReserved(channel)
-      const channels = channelsOf(caller)
-      if (channels.has(channel)) return {}
-      if (channels.size >= MAX_CHANNELS)
-        throw new PartylineError('local.limit', `one connection listens to at most ${MAX_CHANNELS} channels`)
-      channels.set(
-        channel,
-        messages.listen(channel, (message) => caller.deliver(message)),
-      )
-      return {}
-    },
-    'messages.unlisten': ({ channel }, caller) => {
-      const channels = channelsOf(caller)
-      channels.get(channel)?.()
-      channels.delete(channel)
-      return {}
-    },
   }
 }
 
@@ -286,27 +254,10 @@ function settingHandlers({ settings }: HandlerParts): Group<'settings'> {
   }
 }
 
-const MAX_CHANNELS = 256
-
-/** Names that begin with `partyline.` belong to the daemon. */
-function refuseReserved(name: string): void {
-  if (name.startsWith('partyline.'))
-    throw new PartylineError(
-      'usage.invalid-argument',
-      `${name}: names that begin with "partyline." belong to the daemon`,
-    )
-}
-
 function rawAnswer<R>(stream: SessionStream, result: R): RawAnswer<R> {
   return {
     result,
     attach: (socket) => joinStream(socket, stream),
     abandon: () => stream.reset('peer.reset'),
   }
-}
-
-/** The bytes of a message's content, in whichever form the encoding brought it. */
-function bytesOf(data: ParsedParams<'messages.send'>['data']): Uint8Array {
-  if (typeof data === 'string') return Buffer.from(data, 'utf8')
-  return data instanceof Uint8Array ? data : Buffer.from(data.base64, 'base64')
 }

@@ -13,7 +13,17 @@ export interface MessageDelivery {
   readonly reliable: boolean
   readonly lane: number
   readonly number: number
+  readonly via: 'link' | 'datagram'
   readonly at: number
+}
+
+/** A peer's first message, to an app that wants to be asked. */
+export interface MessageRequest {
+  readonly from: string
+  readonly name: string
+  readonly channel: string
+  /** How long it stands, in milliseconds. */
+  readonly expires: number
 }
 
 /** One connection of an app, as handlers see it. */
@@ -26,6 +36,10 @@ export interface Caller {
   readonly owner: boolean
   /** Hands over a message; resolves when the system has taken all of it, rejects with `local.closed`. */
   deliver(message: MessageDelivery): Promise<void>
+  /** Asks whether the app takes the messages of a peer. */
+  request(request: MessageRequest): void
+  /** Reads no more calls of the app, or goes on: it sends more than it may have on its way. */
+  hold(on: boolean): void
   /** Aborted when the connection closes. */
   readonly signal: AbortSignal
 }

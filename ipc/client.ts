@@ -5,7 +5,7 @@ import { resolvePlaces } from '../daemon/places.ts'
 import type { RawMethod } from './api.ts'
 import { type AppStream, createAppStream, type Outcome } from './app-stream.ts'
 import { BoundedQueue } from './bounded-queue.ts'
-import { type Message, MessageFeed } from './message-feed.ts'
+import { type ListenOptions, type Message, MessageFeed } from './message-feed.ts'
 import {
   EVENTS,
   type EventName,
@@ -41,9 +41,14 @@ export type ClientEvent =
   | { readonly name: 'events.lost'; readonly seq: number; readonly params: { lost: number } }
   | { readonly name: 'reconnected'; readonly seq: number; readonly params: Record<string, never> }
 
+/** How a message is to be sent (`messages.send`). */
+export type MessageOptions = Omit<Params<'messages.send'>, 'peer' | 'channel' | 'data'>
+
 /** Events that wait for an app to iterate on. */
 const MAX_QUEUED = 10_000
 const RETRY_DELAY = 100
+/** Peers whose lanes are set again after a reconnection: as many as the daemon takes. */
+const MAX_LANED = 1024
 /** How long a reconnecting client tries. */
 const RECONNECT_PATIENCE = 600_000
 
@@ -60,6 +65,7 @@ export class Client implements AsyncDisposable {
   readonly #path: string
   readonly #events = new Set<{ queue: BoundedQueue<ClientEvent>; topics: ReadonlySet<Topic> }>()
   readonly #messages = new Set<MessageFeed>()
+  readonly #lanes = new Map<string, Params<'messages.lanes'>>()
   #connection: Promise<SocketClient> = Promise.reject(new PartylineError('local.closed'))
   #closed = false
   #id = ''
@@ -112,12 +118,48 @@ export class Client implements AsyncDisposable {
     return queue
   }
 
-  /** Messages on a channel from now on, until the iteration is left. While the app does not iterate, their senders wait. */
-  async messages(channel: string): Promise<AsyncIterableIterator<Message>> {
+  /**
+   * Sends a message to a channel of a peer: text, or bytes. Resolves when an app there has it; an unreliable one, when it has left or was
+   * dropped. The peer is thereby accepted by every `messages` of this client that asks. Await it now and then: what a peer does not take up
+   * waits here.
+   */
+  async send(
+    peer: string,
+    channel: string,
+    data: string | Uint8Array,
+    options: MessageOptions = {},
+  ): Promise<Result<'messages.send'>> {
+    for (const feed of this.#messages) if (!feed.takes(peer)) feed.accept(peer)
+    return this.call('messages.send', { peer, channel, data, ...options })
+  }
+
+  /**
+   * Sets the lanes of what this client sends to a peer, by number: lower priorities go first, weights share among equal ones. `gather`: how long
+   * small messages wait for others, in milliseconds. They hold for later sessions, and with `reconnect` when the daemon was restarted.
+   */
+  async setLanes(peer: string, lanes: Params<'messages.lanes'>['lanes'], gather?: number): Promise<void> {
+    const params = { peer, lanes, ...(gather !== undefined && { gather }) }
+    await this.call('messages.lanes', params)
+    this.#lanes.delete(peer)
+    if (lanes.length === 0 && !gather) return
+    if (this.#lanes.size < MAX_LANED) this.#lanes.set(peer, params)
+  }
+
+  /** Sends at once what was gathered for a peer. */
+  async flush(peer: string): Promise<void> {
+    await this.call('messages.flush', { peer })
+  }
+
+  /**
+   * Messages on a channel from now on, until the iteration is left. While the app does not iterate, their senders wait. With `accept: 'ask'`
+   * the first message of each peer is a request that `onRequest` answers.
+   */
+  async messages(channel: string, options: ListenOptions = {}): Promise<AsyncIterableIterator<Message>> {
     const reconnect = this.#options.reconnect ?? false
     const feed: MessageFeed = new MessageFeed({
       channel,
       reconnect,
+      ...options,
       dial: (onNotification) => this.#dialAnother(onNotification),
       onReturn: () => this.#messages.delete(feed),
     })
@@ -278,6 +320,11 @@ export class Client implements AsyncDisposable {
       try {
         const topics = this.#topics()
         if (topics.length > 0) await connection.call('events.subscribe', { topics })
+        for (const params of this.#lanes.values())
+          await connection.call('messages.lanes', params).catch((error: unknown) => {
+            // A peer that is not known any more has no use for lanes.
+            if (isAway(error)) throw error
+          })
       } catch (error) {
         connection.close()
         if (this.#closed || !isAway(error)) throw error

@@ -3,7 +3,7 @@ import type { Clock } from '../daemon/clock.ts'
 import { type ErrorCode, PartylineError, toPartylineError } from '../daemon/errors.ts'
 import type { Logger } from '../daemon/logger.ts'
 import type { Refusals } from '../daemon/refusals.ts'
-import type { Caller, Handlers, MessageDelivery, RawAnswer, RawMethod } from './api.ts'
+import type { Caller, Handlers, MessageDelivery, MessageRequest, RawAnswer, RawMethod } from './api.ts'
 import type { CallId, Codec, Incoming } from './codec.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
@@ -15,8 +15,6 @@ export const MAX_IN_FLIGHT = 1024
 const OUTPUT_HIGH = 1024 * 1024
 /** Output that waits above which events are left out, in bytes. */
 export const EVENTS_HIGH = 256 * 1024
-/** Output that waits above which no more messages are handed over, in bytes. */
-export const DELIVERIES_HIGH = 32 * 1024 * 1024
 /** What is taken of a stream's beginning before there is a stream, in bytes. */
 const RAW_HEAD = 64 * 1024
 /** How long an app has to read why it is let go, in milliseconds. */
@@ -57,6 +55,8 @@ export class Connection implements Caller {
   #phase: Phase = 'calls'
   /** False while the app has to wait before more of its calls are looked at. */
   #reading = true
+  /** Its calls are not to be read for now, see `hold`. */
+  #held = false
   /** The app will send no more. */
   #ended = false
   #corked = false
@@ -91,8 +91,6 @@ export class Connection implements Caller {
   deliver({ data, ...message }: MessageDelivery): Promise<void> {
     const codec = this.#codec
     if (!codec || !this.#socket.writable) return Promise.reject(new PartylineError('local.closed'))
-    if (this.#socket.writableLength > DELIVERIES_HIGH)
-      return Promise.reject(new PartylineError('local.limit', 'the app reads its messages too slowly'))
     const params = codec.encoding === 'messagepack' ? { ...message, data } : { ...message, ...textOrBase64(data) }
     return new Promise((resolve, reject) => {
       this.#cork()
@@ -100,6 +98,15 @@ export class Connection implements Caller {
         error ? reject(new PartylineError('local.closed')) : resolve(),
       )
     })
+  }
+
+  request(request: MessageRequest): void {
+    if (this.#codec) this.#write(this.#codec.notification('messages.request', request))
+  }
+
+  hold(on: boolean): void {
+    this.#held = on
+    if (!on) this.#resume()
   }
 
   /** Sends an event if its topic was subscribed to; leaves it out, and says so later, if the app reads too slowly. */
@@ -153,7 +160,7 @@ export class Connection implements Caller {
   }
 
   #isFull(): boolean {
-    return this.#inFlight >= MAX_IN_FLIGHT || this.#socket.writableLength > OUTPUT_HIGH
+    return this.#held || this.#inFlight >= MAX_IN_FLIGHT || this.#socket.writableLength > OUTPUT_HIGH
   }
 
   #pause(): void {

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { RecentSet } from '../daemon/recent-set.ts'
+import type { Params } from './methods.ts'
 import type { SocketClient } from './socket-client.ts'
 
 /** A message on a channel. */
@@ -8,9 +10,29 @@ export interface Message {
   readonly data: Uint8Array
   readonly reliable: boolean
   readonly lane: number
+  /** In its lane, from 1. */
   readonly number: number
-  /** Unix milliseconds. */
+  /** How it travelled. */
+  readonly via: 'link' | 'datagram'
+  /** When it came, in Unix milliseconds. */
   readonly at: number
+}
+
+/** A peer that this app has not accepted wants to send messages. */
+export interface MessageRequest {
+  readonly from: string
+  readonly name: string
+  readonly channel: string
+  /** How long there is to answer, in milliseconds. */
+  readonly expires: number
+}
+
+/** Whose messages an app takes. */
+export interface ListenOptions {
+  /** `all` (default), `trusted` peers only, or `ask`: whom `onRequest` accepts, or the client sends to. */
+  readonly accept?: NonNullable<Params<'messages.listen'>['accept']>
+  /** True accepts the peer, what it sent meanwhile included; false refuses it; anything else, an error included, lets the request lapse. */
+  readonly onRequest?: (request: MessageRequest) => boolean | undefined | Promise<boolean | undefined>
 }
 
 /** As it comes: JSON has no bytes. */
@@ -19,9 +41,11 @@ type ReceivedMessage = Omit<Message, 'data'> & { data?: Uint8Array; text?: strin
 /** What waits for the app to iterate on; more is left with the daemon, whose senders then wait. */
 const MAX_WAITING = 1000
 const MAX_WAITING_BYTES = 1024 * 1024
+/** Peers that are accepted again after a reconnection. */
+const MAX_ACCEPTED = 4096
 const RETRY_DELAY = 100
 
-interface FeedOptions {
+interface FeedOptions extends ListenOptions {
   readonly channel: string
   /** Listens again when the connection is lost. */
   readonly reconnect: boolean
@@ -37,6 +61,8 @@ interface FeedOptions {
 export class MessageFeed implements AsyncIterableIterator<Message> {
   readonly #options: FeedOptions
   readonly #items: Message[] = []
+  /** Names and ids of peers that are accepted, as the app gave them. */
+  readonly #accepted = new RecentSet<string>(MAX_ACCEPTED)
   readonly #waiting: ((result: IteratorResult<Message>) => void)[] = []
   #connection: SocketClient | undefined
   #bytes = 0
@@ -51,9 +77,12 @@ export class MessageFeed implements AsyncIterableIterator<Message> {
   async start(): Promise<void> {
     const connection = await this.#options.dial((method, params) => {
       if (method === 'messages.received') this.#take(params as ReceivedMessage)
+      else if (method === 'messages.request') void this.#ask(connection, params as MessageRequest)
     })
+    const { channel, accept } = this.#options
     try {
-      await connection.call('messages.listen', { channel: this.#options.channel })
+      for (const peer of this.#accepted) connection.call('messages.accept', { peer }).catch(() => {})
+      await connection.call('messages.listen', { channel, ...(accept && { accept }) })
     } catch (error) {
       connection.close()
       throw error
@@ -62,6 +91,17 @@ export class MessageFeed implements AsyncIterableIterator<Message> {
     this.#connection = connection
     this.#paused = false
     void connection.closed.then(() => this.#lost())
+  }
+
+  /** True where nobody has to ask for this peer. */
+  takes(peer: string): boolean {
+    return this.#options.accept !== 'ask' || this.#accepted.has(peer)
+  }
+
+  /** Takes the messages of a peer without asking. Nobody waits for the answer, which is not read while the app is busy. */
+  accept(peer: string): void {
+    this.#accepted.add(peer)
+    this.#connection?.call('messages.accept', { peer }).catch(() => this.#accepted.delete(peer))
   }
 
   /** Ends the iteration, after what has been received. */
@@ -111,6 +151,19 @@ export class MessageFeed implements AsyncIterableIterator<Message> {
     if (this.#paused || !this.#isFull()) return
     this.#paused = true
     this.#connection?.pause()
+  }
+
+  async #ask(connection: SocketClient, request: MessageRequest): Promise<void> {
+    const { onRequest } = this.#options
+    try {
+      const answer = await onRequest?.(request)
+      if (answer === undefined) return
+      if (answer) this.#accepted.add(request.from)
+      else this.#accepted.delete(request.from)
+      await connection.call(answer ? 'messages.accept' : 'messages.refuse', { peer: request.from })
+    } catch {
+      // It lapses.
+    }
   }
 
   async #lost(): Promise<void> {

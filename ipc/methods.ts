@@ -540,7 +540,8 @@ export const METHODS = {
     },
   },
   'messages.send': {
-    about: 'Sends a message on a channel, opening a session on demand; answers when an app at the peer has it.',
+    about:
+      'Sends a message on a channel, opening a session on demand; answers when an app at the peer has it. The peer counts as accepted by this connection.',
     who: 'app',
     params: z.object({
       peer: peerArg,
@@ -553,21 +554,32 @@ export const METHODS = {
       restart: z
         .boolean()
         .optional()
-        .describe('Opens a new session and sends again when the session ends before the word of the peer came.'),
+        .describe(
+          'Opens a new session and sends again, up to 8 times in a minute, when the session ends before the word of the peer came. It then may arrive twice. Reliable only.',
+        ),
     }),
     result: z.object({
       sent: z.boolean().describe('False when an unreliable message was dropped before it left.'),
       number: count.describe('Number in its lane, from 1.'),
       via: z.enum(['link', 'datagram']),
     }),
-    errors: [...reachErrors, 'usage.too-large', 'peer.no-listener', 'peer.not-accepted', 'peer.busy'],
+    errors: [
+      ...reachErrors,
+      'usage.too-large',
+      'peer.no-listener',
+      'peer.not-accepted',
+      'peer.busy',
+      'peer.restarted',
+      'local.limit',
+    ],
     example: {
       params: { peer: 'anna', channel: 'chess', data: 'e2e4' },
       result: { sent: true, number: 1, via: 'link' },
     },
   },
   'messages.lanes': {
-    about: "Sets the lanes of this connection's messages to a peer: strict priorities, and weights among equal ones.",
+    about:
+      "Sets the lanes of this connection's messages to a peer, in this session and later ones: strict priorities, and weights among equal ones.",
     who: 'app',
     params: z.object({
       peer: peerArg,
@@ -587,7 +599,7 @@ export const METHODS = {
         .describe('How long small messages wait for others, in ms; 0 by default.'),
     }),
     result: empty,
-    errors: [...peerErrors],
+    errors: [...peerErrors, 'local.limit'],
     example: {
       params: {
         peer: 'anna',
@@ -608,7 +620,8 @@ export const METHODS = {
     example: { params: { peer: 'anna' }, result: {} },
   },
   'messages.accept': {
-    about: 'Answers a `messages.request`: this app takes the messages of the peer from now on.',
+    about:
+      'Answers a `messages.request`: this connection takes the messages of the peer from now on; what waits comes first.',
     who: 'app',
     params: z.object({ peer: peerArg }),
     result: empty,
@@ -616,7 +629,8 @@ export const METHODS = {
     example: { params: { peer: 'anna' }, result: {} },
   },
   'messages.refuse': {
-    about: 'Answers a `messages.request`: this app takes no messages of the peer; its sender is told.',
+    about:
+      'Answers a `messages.request`: this connection takes no messages of the peer from now on; its sender is told.',
     who: 'app',
     params: z.object({ peer: peerArg }),
     result: empty,
@@ -624,7 +638,8 @@ export const METHODS = {
     example: { params: { peer: 'anna' }, result: {} },
   },
   'messages.listen': {
-    about: 'Takes the messages of a channel on this connection, as `messages.received` notifications.',
+    about:
+      'Takes the messages of a channel on this connection, as `messages.received` notifications. Where several connections listen, each gets every message it has room for, and it is delivered when one has it.',
     who: 'app',
     params: z.object({
       channel: name,

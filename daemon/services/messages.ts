@@ -1,75 +1,60 @@
-import { type ErrorCode, PartylineError, toPartylineError } from '../errors.ts'
-import { type IncomingMessage, MAX_MESSAGE, type Session } from '../session/session.ts'
-import type { PeerId, UnixMilliseconds } from '../types.ts'
-
-/** A message on its way to an app. */
-export interface DeliveredMessage {
-  readonly from: PeerId
-  readonly channel: string
-  readonly data: Uint8Array
-  readonly reliable: boolean
-  readonly lane: number
-  readonly number: number
-  readonly at: UnixMilliseconds
-}
-
-/** Takes a message; resolves when the app has it. */
-type Deliver = (message: DeliveredMessage) => Promise<void>
+import type { Clock } from '../clock.ts'
+import { PartylineError, toPartylineError } from '../errors.ts'
+import type { Refusals } from '../refusals.ts'
+import { type IncomingMessage, MAX_MESSAGE, type SendOptions, type Session } from '../session/session.ts'
+import type { Milliseconds, PeerId } from '../types.ts'
+import { type Accept, type AppConnection, MAX_CHANNELS, MessageApp } from './messages/app.ts'
+import { Arrival } from './messages/arrival.ts'
+import { WaitingRoom } from './messages/waiting-room.ts'
 
 /** The daemon's own receivers, on reserved channels: they answer at once or refuse by throwing. */
 type InternalHandler = (peer: PeerId, data: Uint8Array) => void | Promise<void>
 
-/** Listeners of one channel, in all. */
-const MAX_LISTENERS = 256
-/** Bytes that may wait for one slow app, of all peers; of what is over, the sender is told `peer.busy`. */
-const MAX_UNDELIVERED = 16 * 1024 * 1024
-/** Unreliable messages that wait for one slow app; more are dropped. */
-const MAX_UNRELIABLE = 64
+/** Apps that listen to one channel. */
+export const MAX_LISTENERS = 256
 
 interface Listener {
-  readonly deliver: Deliver
-  unreliable: number
-  /** Bytes that it was given and does not have yet. */
-  undelivered: number
+  readonly app: MessageApp
+  readonly accept: Accept
+}
+
+export interface MessageOptions {
+  readonly clock: Clock
+  readonly refusals: Refusals
+  /** Opens a session, or finds the one there is. */
+  readonly open: (peer: PeerId) => Promise<Session>
+  /** The session there is. */
+  readonly session: (peer: PeerId) => Session | undefined
+  readonly sessions: () => Iterable<Session>
+  readonly isTrusted: (peer: PeerId) => boolean
+  readonly isBlocked: (peer: PeerId) => boolean
+  /** What people call the peer. */
+  readonly nameOf: (peer: PeerId) => string
+  /** The settings `messages.request-for`, `messages.app-send` and `messages.app-receive`. */
+  readonly requestFor: () => Milliseconds
+  readonly appSend: () => number
+  readonly appReceive: () => number
 }
 
 /** Messages on channels, between apps here and apps at peers. */
 export class MessageService {
-  readonly #open: (peer: PeerId) => Promise<Session>
-  readonly #wall: () => UnixMilliseconds
-  readonly #listeners = new Map<string, Set<Listener>>()
+  readonly #options: MessageOptions
+  readonly #room = new WaitingRoom()
+  readonly #apps = new Map<number, { app: MessageApp; channels: Map<string, Listener> }>()
+  /** By channel; an array is replaced, never changed. */
+  readonly #listeners = new Map<string, readonly Listener[]>()
   readonly #internal = new Map<string, InternalHandler>()
 
-  constructor(options: { open: (peer: PeerId) => Promise<Session>; wall: () => UnixMilliseconds }) {
-    this.#open = options.open
-    this.#wall = options.wall
+  constructor(options: MessageOptions) {
+    this.#options = options
   }
 
-  /** Opens a session on demand; resolves when an app at the peer has the message. */
-  async send(
-    peer: PeerId,
-    channel: string,
-    data: Uint8Array,
-    options: { reliable?: boolean; lane?: number } = {},
-  ): Promise<void> {
+  /** Sends for the daemon itself, opening a session on demand; resolves when the peer has the message. */
+  async send(peer: PeerId, channel: string, data: Uint8Array, options: SendOptions = {}): Promise<void> {
     if (data.length > MAX_MESSAGE)
       throw new PartylineError('usage.too-large', `a message of ${data.length} bytes; the limit is ${MAX_MESSAGE}`)
-    const session = await this.#open(peer)
+    const session = await this.#options.open(peer)
     await session.send(channel, data, options)
-  }
-
-  /** Takes the messages of a channel; returns the way to stop that. Every listener gets each message. */
-  listen(channel: string, deliver: Deliver): () => void {
-    const listeners = this.#listeners.get(channel) ?? new Set()
-    if (listeners.size >= MAX_LISTENERS)
-      throw new PartylineError('local.limit', `${MAX_LISTENERS} apps listen to ${channel} already`)
-    this.#listeners.set(channel, listeners)
-    const listener = { deliver, unreliable: 0, undelivered: 0 }
-    listeners.add(listener)
-    return () => {
-      listeners.delete(listener)
-      if (listeners.size === 0 && this.#listeners.get(channel) === listeners) this.#listeners.delete(channel)
-    }
   }
 
   /** Takes a reserved channel for a part of the daemon. */
@@ -77,53 +62,81 @@ export class MessageService {
     this.#internal.set(channel, handler)
   }
 
+  /** An app, as known by one of its connections; forgotten when that closes. Throws `local.closed`. */
+  app(connection: AppConnection): MessageApp {
+    return this.#known(connection).app
+  }
+
+  /** Takes the messages of a channel for an app; again, to take them from others. Throws `local.limit`. */
+  listen(connection: AppConnection, channel: string, accept: Accept): void {
+    const { app, channels } = this.#known(connection)
+    const before = channels.get(channel)
+    const others = (this.#listeners.get(channel) ?? []).filter((listener) => listener !== before)
+    if (!before && channels.size >= MAX_CHANNELS)
+      throw new PartylineError('local.limit', `one connection listens to at most ${MAX_CHANNELS} channels`)
+    if (others.length >= MAX_LISTENERS)
+      throw new PartylineError('local.limit', `${MAX_LISTENERS} apps listen to ${channel} already`)
+    const listener = { app, accept }
+    channels.set(channel, listener)
+    this.#listeners.set(channel, [...others, listener])
+  }
+
+  unlisten(connection: AppConnection, channel: string): void {
+    const known = this.#apps.get(connection.id)
+    const listener = known?.channels.get(channel)
+    if (!known || !listener) return
+    known.channels.delete(channel)
+    this.#remove(channel, listener)
+    known.app.left(channel)
+  }
+
   /** A message came from a peer. It is acknowledged when an app has it: until then it fills its sender's window. */
   take(message: IncomingMessage): void {
     const { peer, channel, data } = message
-    const internal = this.#internal.get(channel)
-    if (internal) {
-      Promise.try(internal, peer, data).then(
-        () => message.accept(),
-        (error: unknown) => message.refuse(toPartylineError(error).code),
-      )
-      return
-    }
     const listeners = this.#listeners.get(channel)
-    if (!listeners) return message.refuse('peer.no-listener')
-    const { reliable, lane, number } = message
-    const delivered = { from: peer, channel, data, reliable, lane, number, at: this.#wall() }
-    if (reliable) this.#deliverReliably(message, delivered, [...listeners])
-    else this.#deliverIfFree(message, delivered, listeners)
+    if (listeners) return this.#deliver(message, listeners)
+    const internal = this.#internal.get(channel)
+    if (!internal) return message.refuse('peer.no-listener')
+    Promise.try(internal, peer, data).then(
+      () => message.accept(),
+      (error: unknown) => message.refuse(toPartylineError(error).code),
+    )
   }
 
-  /** Done when the slowest app has it; refused only when none of them took it. */
-  #deliverReliably(message: IncomingMessage, delivered: DeliveredMessage, listeners: readonly Listener[]): void {
-    const free = listeners.filter(({ undelivered }) => undelivered + delivered.data.length <= MAX_UNDELIVERED)
-    const refusal: ErrorCode = free.length > 0 ? 'peer.no-listener' : 'peer.busy'
-    void Promise.allSettled(free.map((listener) => give(listener, delivered))).then((results) => {
-      if (results.some(({ status }) => status === 'fulfilled')) message.accept()
-      else message.refuse(refusal)
+  /** Call when a session has opened, before anything is sent in it: it learns the lanes that apps have set for its peer. */
+  sessionOpened(session: Session): void {
+    for (const { app } of this.#apps.values()) app.sessionOpened(session)
+  }
+
+  /** Call when a peer has no session any more: of what waits for an app to accept it, its sender was told that it is lost. */
+  sessionClosed(peer: PeerId): void {
+    for (const { app } of this.#apps.values()) app.sessionClosed(peer)
+  }
+
+  #deliver(message: IncomingMessage, listeners: readonly Listener[]): void {
+    if (this.#options.isBlocked(message.peer)) return message.refuse('policy.blocked')
+    const arrival = new Arrival(message, this.#options.clock.wall(), listeners.length)
+    for (const { app, accept } of listeners) app.take(arrival, accept)
+  }
+
+  #known(connection: AppConnection): { app: MessageApp; channels: Map<string, Listener> } {
+    const known = this.#apps.get(connection.id)
+    if (known) return known
+    if (connection.signal.aborted) throw new PartylineError('local.closed')
+    const app = new MessageApp({ ...this.#options, connection, room: this.#room })
+    const entry = { app, channels: new Map<string, Listener>() }
+    this.#apps.set(connection.id, entry)
+    connection.signal.addEventListener('abort', () => {
+      this.#apps.delete(connection.id)
+      for (const [channel, listener] of entry.channels) this.#remove(channel, listener)
+      app.close()
     })
+    return entry
   }
 
-  #deliverIfFree(message: IncomingMessage, delivered: DeliveredMessage, listeners: Iterable<Listener>): void {
-    for (const listener of listeners) {
-      if (listener.unreliable >= MAX_UNRELIABLE) continue
-      listener.unreliable++
-      give(listener, delivered)
-        .catch(() => {})
-        .finally(() => listener.unreliable--)
-    }
-    message.accept()
-  }
-}
-
-/** Hands a message over, and keeps count of what is under way. */
-async function give(listener: Listener, message: DeliveredMessage): Promise<void> {
-  listener.undelivered += message.data.length
-  try {
-    await listener.deliver(message)
-  } finally {
-    listener.undelivered -= message.data.length
+  #remove(channel: string, listener: Listener): void {
+    const left = (this.#listeners.get(channel) ?? []).filter((one) => one !== listener)
+    if (left.length > 0) this.#listeners.set(channel, left)
+    else this.#listeners.delete(channel)
   }
 }

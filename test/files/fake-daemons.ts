@@ -140,7 +140,15 @@ export class FakeHost {
     let caller: Caller | undefined
     const callerNow = (): Caller => {
       if (!caller || caller.signal.aborted)
-        caller = { id: ++callers, app: 'test', owner: false, signal: this.#life.signal, deliver: async () => {} }
+        caller = {
+          id: ++callers,
+          app: 'test',
+          owner: false,
+          signal: this.#life.signal,
+          deliver: async () => {},
+          request: () => {},
+          hold: () => {},
+        }
       return caller
     }
     const call = async (method: string, params: AnyParams): Promise<unknown> => {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Caller } from '../../ipc/api.ts'
-import { DELIVERIES_HIGH, EVENTS_HIGH, MAX_IN_FLIGHT } from '../../ipc/connection.ts'
+import { EVENTS_HIGH, MAX_IN_FLIGHT } from '../../ipc/connection.ts'
 import { MAX_REQUEST } from '../../ipc/methods.ts'
 import { MAX_CONNECTIONS } from '../../ipc/server.ts'
 import { VirtualClock } from '../virtual-clock.ts'
@@ -118,29 +117,6 @@ describe('an app that reads no events', () => {
     host.server.publish('peers.gone', { id: SELF, name: 'later' })
     expect(await app.answer()).toMatchObject({ params: { name: 'later', seq: sent + 1 } })
   })
-})
-
-test('messages for an app that does not read them are refused before they fill the memory', async () => {
-  const listening = Promise.withResolvers<Caller>()
-  await using host = await SocketHost.start({
-    'messages.listen': (_, caller) => {
-      listening.resolve(caller)
-      return {}
-    },
-  })
-  using app = await PlainApp.greeted(host.app)
-  app.call(1, 'messages.listen', { channel: 'chess' })
-  await app.answer()
-  app.socket.pause()
-  const caller = await listening.promise
-  const data = Buffer.alloc(512 * 1024, 'x')
-  const about = { from: SELF, channel: 'chess', reliable: true, lane: 0, number: 1, at: 5 }
-  const results: Promise<void>[] = []
-  for (let i = 0; i < DELIVERIES_HIGH / data.length + 2; i++) results.push(caller.deliver({ ...about, data }))
-  await expect(results.at(-1)).rejects.toMatchObject({ code: 'local.limit' })
-  app.socket.destroy()
-  const settled = await Promise.allSettled(results)
-  expect(settled.some(({ status }) => status === 'rejected')).toBe(true)
 })
 
 test(`of more than ${MAX_CONNECTIONS} apps the next is told so, in its own encoding, and let go`, async () => {

@@ -173,7 +173,7 @@ describe('events', () => {
 })
 
 describe('messages', () => {
-  const about = { from: SELF, channel: 'chess', reliable: true, lane: 0, number: 1, at: 5 }
+  const about = { from: SELF, channel: 'chess', reliable: true, lane: 0, number: 1, via: 'link' as const, at: 5 }
 
   test('are handed over as text where they are text, as base64 otherwise', async () => {
     await using host = await SocketHost.start({

@@ -36,12 +36,12 @@ describe.each(['messagepack', 'json'] as const)('the SDK in %s', (encoding) => {
     await using host = await SocketHost.start({
       'messages.send': ({ data }) => {
         sent.push(data)
-        return {}
+        return { sent: true, number: sent.length, via: 'link' }
       },
     })
     await using client = await dial(host)
-    await client.call('messages.send', { peer: 'anna', channel: 'c', data: Buffer.of(0, 255) })
-    await client.call('messages.send', { peer: 'anna', channel: 'c', data: 'text' })
+    await client.send('anna', 'c', Buffer.of(0, 255))
+    expect(await client.send('anna', 'c', 'text', { lane: 3 })).toEqual({ sent: true, number: 2, via: 'link' })
     const [first, second] = sent
     const bytes = first instanceof Uint8Array ? first : Buffer.from((first as { base64: string }).base64, 'base64')
     expect([...bytes]).toEqual([0, 255])
@@ -384,5 +384,5 @@ test('the reason why the daemon closes a connection reaches the calls on it', as
 })
 
 function message(number: number, data: Uint8Array) {
-  return { from: SELF, channel: 'c', data, reliable: true, lane: 0, number, at: 1 }
+  return { from: SELF, channel: 'c', data, reliable: true, lane: 0, number, via: 'link' as const, at: 1 }
 }

@@ -82,7 +82,16 @@ describe('after the answer the connection is the stream', () => {
     await app.answer()
     const stream = await attached
     host.server.publish('peers.gone', { id: SELF, name: 'anna' })
-    const message = { from: SELF, channel: 'c', data: Buffer.of(1), reliable: true, lane: 0, number: 1, at: 1 }
+    const message = {
+      from: SELF,
+      channel: 'c',
+      data: Buffer.of(1),
+      reliable: true,
+      lane: 0,
+      number: 1,
+      via: 'link' as const,
+      at: 1,
+    }
     await expect((await listening.promise).deliver(message)).rejects.toMatchObject({ code: 'local.closed' })
     stream.end('only this')
     expect(await app.ended).toBe('only this')
