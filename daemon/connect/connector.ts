@@ -10,7 +10,7 @@ import type { Refusals } from '../refusals.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { sortCandidates } from './candidates.ts'
 import { raceDials } from './dial-race.ts'
-import { type Ballot, Election } from './election.ts'
+import { type Ballot, Election, type Held } from './election.ts'
 import { encodeGreeting, type Greeting, type Hello, readGreeting } from './greeting.ts'
 
 /** A link that the election made a session's. */
@@ -55,8 +55,8 @@ interface ConnectorOptions {
   readonly port: () => number
   /** Time for a greeting. */
   readonly greetingTimeout: Milliseconds
-  /** The session that is held with a peer, on a link or without; empty for none. */
-  readonly holds: (peer: PeerId) => string
+  /** The session that is held with a peer, on a link or without. */
+  readonly holds: (peer: PeerId) => Held
   /** Takes a session off its link, for another one; returns how many bytes of it have arrived, or undefined when it is gone. */
   readonly suspend: (peer: PeerId, session: string) => number | undefined
   readonly onElected: (elected: ElectedLink) => void

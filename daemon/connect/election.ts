@@ -4,6 +4,13 @@ import type { Hello } from './greeting.ts'
 /** What a hello says for the election, apart from who its sender is. */
 export type Ballot = Pick<Hello, 'proposal' | 'of' | 'seen' | 'joined' | 'open' | 'holds'>
 
+/** A session with a peer, on a link or without; `session` is empty for none. */
+export interface Held {
+  readonly session: string
+  /** The peer was heard in it. */
+  readonly heard: boolean
+}
+
 /** What becomes of a link. `resumed`: the session is one that both hold, and goes on; any other that either holds is over. */
 export type Verdict =
   | { readonly kind: 'select'; readonly session: string; readonly resumed: boolean }
@@ -29,7 +36,7 @@ export class Election {
   readonly isElector: boolean
   readonly #instance: string
   readonly #nextProposal: () => number
-  readonly #holds: () => string
+  readonly #holds: () => Held
   /** Links greeted and not closed. */
   readonly #links = new Map<number, Candidate>()
   #live: (Candidate & { readonly session: string }) | undefined
@@ -41,8 +48,8 @@ export class Election {
   /** Elector: the session begun last. */
   #begun: (Candidate & { readonly session: string }) | undefined
 
-  /** `nextProposal` counts up for the whole life of this daemon, over all peers; `holds` tells the session with this peer, or `''`. */
-  constructor(self: PeerId, peer: PeerId, instance: string, nextProposal: () => number, holds: () => string) {
+  /** `nextProposal` counts up for the whole life of this daemon, over all peers; `holds` tells the session with this peer. */
+  constructor(self: PeerId, peer: PeerId, instance: string, nextProposal: () => number, holds: () => Held) {
     this.isElector = self < peer
     this.#instance = instance
     this.#nextProposal = nextProposal
@@ -65,7 +72,7 @@ export class Election {
 
   /** What to say in a hello on a new link. */
   ballot(): Ballot {
-    const holds = this.#holds()
+    const holds = this.#holds().session
     if (this.isElector) return { proposal: this.#nextProposal(), of: '', seen: 0, joined: 0, open: [], holds }
     const open = [...this.#links.values()].map(({ proposal }) => proposal).slice(-64)
     return { proposal: 0, of: this.#peerInstance, seen: this.#seen, joined: this.#joined, open, holds }
@@ -89,7 +96,7 @@ export class Election {
     const candidate = this.#links.get(link)
     if (!candidate || this.isElector) return { kind: 'reject' }
     // What the elector was told may be old by now: it gets another link, and with it newer word.
-    if (resumed ? this.#holds() !== session : this.#lastJoined === session) return { kind: 'reject' }
+    if (resumed ? this.#holds().session !== session : this.#lastJoined === session) return { kind: 'reject' }
     this.#lastJoined = session
     this.#live = { ...candidate, session }
     this.#joined = Math.max(this.#joined, candidate.proposal)
@@ -108,10 +115,12 @@ export class Election {
   #decide(candidate: Candidate, theirs: Ballot): Verdict {
     const live = this.#live
     if (live && !this.#isDeadForThem(live, candidate.instance, theirs)) return { kind: 'reject' }
-    const holds = this.#holds()
-    const resumed = holds !== '' && holds === theirs.holds
-    const isKept = resumed || (holds !== '' && this.#isUnheardOf(holds, candidate.instance, theirs))
-    const session = isKept ? holds : `${this.#instance}-${candidate.proposal}`
+    const { session: held, heard } = this.#holds()
+    const resumed = held !== '' && held === theirs.holds
+    const isUnheardOf = held !== '' && !resumed && this.#isUnheardOf(held, candidate.instance, theirs)
+    // It was heard in the session: what it says here is older than that. It will dial again, with newer word.
+    if (isUnheardOf && heard) return { kind: 'reject' }
+    const session = resumed || isUnheardOf ? held : `${this.#instance}-${candidate.proposal}`
     this.#links.set(candidate.link, candidate)
     this.#live = { ...candidate, session }
     if (!resumed) this.#begun = this.#live

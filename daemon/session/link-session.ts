@@ -119,6 +119,11 @@ export class LinkSession implements Session {
     return this.#socket ? 'open' : 'resuming'
   }
 
+  /** True once anything of the peer has arrived. */
+  get heard(): boolean {
+    return this.#core.received > 0
+  }
+
   get facts(): SessionFacts {
     const { link, group } = this.#elected
     return {

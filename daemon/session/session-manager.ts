@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../clock.ts'
 import type { AnsweredStreamAgain, ElectedLink, StreamAgain } from '../connect/connector.ts'
+import type { Held } from '../connect/election.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Link } from '../link/link.ts'
 import type { Logger } from '../logger.ts'
@@ -99,9 +100,10 @@ export class SessionManager {
     )
   }
 
-  /** The session held with a peer, on a link or without; empty for none. */
-  holds(peer: PeerId): string {
-    return this.#stopped ? '' : (this.#sessions.get(peer)?.id ?? '')
+  /** The session held with a peer, on a link or without. */
+  holds(peer: PeerId): Held {
+    const session = this.#stopped ? undefined : this.#sessions.get(peer)
+    return { session: session?.id ?? '', heard: session?.heard ?? false }
   }
 
   /** Takes a session off its link, for another; how many bytes of it have arrived, or undefined when it is gone. */

@@ -150,24 +150,28 @@ export class StreamTable {
     return true
   }
 
-  /** The session lost its link. Those of its streams may be alive still. */
+  /** The session lost its link. What went the same way and is not in use yet is as good as lost; streams that are open may do still. */
   detached(): void {
     this.#dials = undefined
     this.#era++
     this.#broken.clear()
+    this.#dropEarly()
+    for (const [stream, link] of this.#offered) {
+      link?.destroy()
+      this.#offered.set(stream, undefined)
+    }
+    for (const opening of this.#opening.values()) {
+      opening.link?.destroy()
+      opening.link = undefined
+      opening.isDialling = false
+    }
   }
 
   /** The session has a new link, `dialled` here or there. Streams move to where it goes. */
   attached(dialled: boolean): void {
     this.#dials = dialled
     this.#era++
-    if (dialled)
-      for (const [stream, opening] of this.#opening) {
-        opening.link?.destroy()
-        opening.link = undefined
-        opening.isDialling = false
-        this.#dialOpening(stream)
-      }
+    for (const stream of [...this.#opening.keys()]) this.#dialOpening(stream)
     for (const stream of [...this.#open.values()]) {
       if (dialled) this.#redial(stream)
       else this.#watchBroken(stream)
@@ -180,12 +184,16 @@ export class StreamTable {
     this.#broken.clear()
     for (const opening of [...this.#opening.values()]) opening.failed(new PartylineError(code))
     for (const stream of [...this.#open.values()]) stream.fail(code)
+    this.#dropEarly()
+    for (const stream of [...this.#offered.keys()]) this.#withdraw(stream)
+  }
+
+  #dropEarly(): void {
     for (const { link, timer } of this.#early.values()) {
       timer.cancel()
       link.destroy()
     }
     this.#early.clear()
-    for (const stream of [...this.#offered.keys()]) this.#withdraw(stream)
   }
 
   /** An offer is off; false when there was none. */

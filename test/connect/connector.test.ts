@@ -50,7 +50,7 @@ class Host implements AsyncDisposable {
       name: () => `name of ${peer.slice(0, 4)}`,
       port: () => this.listener.port,
       greetingTimeout: GREETING_TIMEOUT,
-      holds: () => this.held,
+      holds: () => ({ session: this.held, heard: true }),
       suspend: () => this.received,
       onElected: (elected) => {
         this.elected.push(elected)

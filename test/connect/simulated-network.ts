@@ -142,7 +142,7 @@ export class SimulatedHost implements SimulatedNode {
   #begin(): Connector {
     this.#life++
     return connectorOf<SimulatedHost>(this, this.#network, {
-      holds: () => '',
+      holds: () => ({ session: '', heard: false }),
       suspend: () => undefined,
       onElected: (elected) => this.#elected(elected),
       onStream: () => false,

@@ -136,7 +136,7 @@ describe('SessionManager', () => {
     await turn()
     host.manager.networkChanged([])
     while (tries < 2) await turn()
-    expect(host.manager.holds(BERT)).toBe('s1')
+    expect(host.manager.holds(BERT)).toMatchObject({ session: 's1' })
     expect(host.manager.suspend(BERT, 'other')).toBeUndefined()
     const received = host.manager.suspend(BERT, 's1')
     const [near, there] = await socketPair()
