@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../clock.ts'
 import type { AnsweredStreamAgain, ElectedLink } from '../connect/connector.ts'
+import type { DatagramPort } from '../datagram/datagram-port.ts'
 import { isErrorCode, PartylineError, toPartylineError } from '../errors.ts'
 import type { Link } from '../link/link.ts'
 import { isOwnAddress } from '../network/addresses.ts'
@@ -8,10 +9,11 @@ import type { NetworkInterface } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Milliseconds, PeerId } from '../types.ts'
 import { SessionCore } from './core.ts'
+import { decodeDatagram, encodeDatagram } from './datagram-message.ts'
 import type { FakeNetworkSettings } from './fake-network.ts'
 import type { Control, FrameWriter } from './frame.ts'
 import type { Arrived } from './inbox.ts'
-import { DROPPED } from './outbox.ts'
+import { DROPPED, UNRELIABLE_PATIENCE } from './outbox.ts'
 import { RoundTrip } from './round-trip.ts'
 import {
   type CloseReason,
@@ -30,6 +32,7 @@ import {
   type SessionState,
   type SessionStream,
 } from './session.ts'
+import { SessionDatagrams } from './session-datagrams.ts'
 import type { SessionStatistics } from './statistics.ts'
 import { type DialStream, StreamTable } from './stream-table.ts'
 
@@ -44,6 +47,8 @@ interface LinkSessionOptions {
   readonly clock: Clock
   readonly refusals: Refusals
   readonly writer: FrameWriter
+  /** Undefined: no datagrams. */
+  readonly datagrams: DatagramPort | undefined
   readonly dialStream: (remote: ElectedLink['link'], ...stream: Parameters<DialStream>) => ReturnType<DialStream>
   readonly onMessage: (message: IncomingMessage) => void
   readonly onStream: (stream: IncomingStream) => void
@@ -63,6 +68,7 @@ export class LinkSession implements Session {
   readonly #options: LinkSessionOptions
   readonly #core: SessionCore
   readonly #streams: StreamTable
+  readonly #datagrams: SessionDatagrams | undefined
   readonly #began: Milliseconds
   readonly #resolveClosed: (reason: CloseReason) => void
   /** How long small messages of an app wait for others. */
@@ -112,6 +118,16 @@ export class LinkSession implements Session {
       this.#began,
       options.writer,
     )
+    const { datagrams: port, refusals } = options
+    this.#datagrams =
+      port &&
+      new SessionDatagrams({
+        clock,
+        port,
+        refusals,
+        onMessage: (message) => this.#datagramArrived(message),
+        onPacket: () => {},
+      })
     this.#use(elected.link)
   }
 
@@ -159,7 +175,11 @@ export class LinkSession implements Session {
       throw new PartylineError('usage.invalid-argument', `a lane is a number from 0 to ${MAX_LANE}`)
     const at = this.#options.clock.now()
     this.#lastUse = at
-    if (!reliable && this.#isCongested) return NOT_SENT
+    if (!reliable) {
+      const sent = this.#sendDatagram(app, lane, channel, data, now ? NOW_OR_NEVER : UNRELIABLE_PATIENCE)
+      if (sent) return sent
+      if (this.#isCongested) return NOT_SENT
+    }
     return new Promise((resolve, reject) => {
       const gather = nodelay || now ? 0 : (this.#gather.get(app) ?? 0)
       const number = this.#core.send(
@@ -265,12 +285,36 @@ export class LinkSession implements Session {
     if (!this.#socket) return
     if (!isOwnAddress(this.#elected.link.local.address, interfaces)) return this.#lose('the network it ran on is gone')
     this.#core.doubt(this.#options.clock.now())
+    this.#datagrams?.networkChanged(this.#elected.link.remote)
     this.#schedule()
   }
 
   /** An unreliable message would wait behind this much. */
   get #isCongested(): boolean {
     return !this.#socket || this.#socket.writableLength > HIGH_WATER
+  }
+
+  /** Undefined where no path is open: the link has to do. */
+  #sendDatagram(app: number, lane: number, channel: string, data: Uint8Array, patience: number): Sent | undefined {
+    if (this.#datagrams?.state !== 'open') return undefined
+    const number = this.#core.number(app, lane)
+    const outcome = this.#datagrams.send(encodeDatagram({ lane, number, channel, data }), patience)
+    if (outcome === 'no-path') return undefined
+    return outcome === 'dropped' ? NOT_SENT : { sent: true, number, via: 'datagram' }
+  }
+
+  #datagramArrived(bytes: Buffer): void {
+    this.#lastUse = this.#options.clock.now()
+    const message = decodeDatagram(bytes)
+    if (!message) return this.#options.refusals.count('peer.malformed')
+    this.#options.onMessage({
+      ...message,
+      peer: this.peer,
+      reliable: false,
+      via: 'datagram',
+      accept: () => {},
+      refuse: () => {},
+    })
   }
 
   #arrived(message: Arrived): void {
@@ -291,7 +335,10 @@ export class LinkSession implements Session {
 
   #takeControl(control: Exclude<Control, { kind: 'close' }>): void {
     this.#lastUse = this.#options.clock.now()
-    if (control.kind === 'datagram') return
+    if (control.kind === 'datagram') {
+      const { address } = this.#elected.link.remote
+      return this.#datagrams?.peer(control.cid, { address, port: control.port })
+    }
     this.#streams.take(control)
   }
 
@@ -310,6 +357,8 @@ export class LinkSession implements Session {
     socket.on('close', lost)
     socket.on('error', lost)
     socket.resume()
+    const told = this.#datagrams?.linked(link)
+    if (told) this.#core.control(told)
     this.#schedule()
     if (socket.destroyed) queueMicrotask(lost)
   }
@@ -372,6 +421,7 @@ export class LinkSession implements Session {
     this.#timer?.cancel()
     if (reason.by === 'local' && isErrorCode(reason.code) && reason.code.startsWith('peer.'))
       refusals.count(reason.code)
+    this.#datagrams?.close()
     this.#streams.end(reason.by === 'network' ? 'network.lost' : 'peer.reset')
     const socket = this.#socket
     const { link } = this.#elected

@@ -14,8 +14,8 @@ const SESSION_MESSAGES = 8192
 /** Unreliable messages that wait for the link; what is over is dropped. */
 const UNRELIABLE_BYTES = 1024 * 1024
 const UNRELIABLE_MESSAGES = 4096
-/** How long an unreliable message may wait for the link. */
-const UNRELIABLE_PATIENCE: Milliseconds = 200
+/** How long an unreliable message may wait to leave. */
+export const UNRELIABLE_PATIENCE: Milliseconds = 200
 /** Reliable messages that may wait, in all. */
 export const MAX_WAITING = 16_384
 

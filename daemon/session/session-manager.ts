@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../clock.ts'
 import type { AnsweredStreamAgain, ElectedLink, StreamAgain } from '../connect/connector.ts'
 import type { Held } from '../connect/election.ts'
+import type { DatagramPort } from '../datagram/datagram-port.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Link } from '../link/link.ts'
 import type { Logger } from '../logger.ts'
@@ -30,6 +31,8 @@ interface ManagerOptions {
     stream: string,
     again?: StreamAgain,
   ) => Promise<{ link: Link; received: number }>
+  /** Where unreliable messages leave and arrive; undefined: over links only. */
+  readonly datagrams: DatagramPort | undefined
   /** How long a session without a link waits for another; 0 ends it at once. */
   readonly resumeFor: () => Milliseconds
   /** True when an app wants the session to stay, used or not. */
@@ -126,12 +129,13 @@ export class SessionManager {
       this.#options.refusals.count('peer.too-many-links')
       return link.destroy()
     }
-    const { clock, refusals, dialStream, onMessage, onStream } = this.#options
+    const { clock, refusals, datagrams, dialStream, onMessage, onStream } = this.#options
     const session = new LinkSession({
       elected,
       clock,
       refusals,
       writer: this.#writer,
+      datagrams,
       dialStream: ({ peer, remote }, stream, again) => dialStream({ peer, remote, id }, stream, again),
       onMessage,
       onStream,

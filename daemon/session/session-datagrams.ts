@@ -1,0 +1,174 @@
+import { randomBytes } from 'node:crypto'
+import type { Clock, Timer } from '../clock.ts'
+import { DatagramPath } from '../datagram/datagram-path.ts'
+import type { DatagramPort } from '../datagram/datagram-port.ts'
+import type { DatagramOutcome } from '../datagram/message-sender.ts'
+import type { DatagramState, DatagramStatistics } from '../datagram/path-statistics.ts'
+import type { Link } from '../link/link.ts'
+import type { Refusals } from '../refusals.ts'
+import type { HostPort, Milliseconds } from '../types.ts'
+import type { Control } from './frame.ts'
+
+const CONNECTION_ID = 8
+const SECRET = 64
+const LABEL = 'EXPORTER-partyline-datagram'
+/** How long a path goes on that another has taken the place of: what is on its way still arrives. */
+const AFTERGLOW: Milliseconds = 2000
+
+interface Options {
+  readonly clock: Clock
+  readonly port: DatagramPort
+  readonly refusals: Refusals
+  readonly onMessage: (message: Buffer) => void
+  readonly onPacket: () => void
+}
+
+/** A path, what feeds it, and its timer. */
+class Line {
+  readonly path: DatagramPath
+  readonly cid: Buffer
+  readonly #options: Options
+  readonly #unregister: () => void
+  #timer: Timer | undefined
+  #timerAt = Number.POSITIVE_INFINITY
+
+  constructor(options: Options, link: Link, onState: (state: DatagramState) => void) {
+    this.#options = options
+    const { clock, port, refusals } = options
+    this.cid = randomBytes(CONNECTION_ID)
+    const secret = link.exportKey(LABEL, SECRET)
+    this.path = new DatagramPath(
+      {
+        now: clock.now(),
+        dialled: link.dialled,
+        secret,
+        cid: this.cid,
+        random: randomBytes,
+        maxPayload: port.maxPayload(link.remote),
+        refusals,
+      },
+      {
+        output: (packet, to) => port.send(packet, to),
+        message: options.onMessage,
+        state: onState,
+        roundTrip: () => {},
+      },
+    )
+    secret.fill(0)
+    this.#unregister = port.register(this.cid, {
+      receive: (packet, from, now) => {
+        if (this.path.receive(packet, from, now)) options.onPacket()
+        this.schedule()
+      },
+      sendFailed: (to, code, now) => {
+        this.path.sendFailed(to, code, now)
+        this.schedule()
+      },
+    })
+  }
+
+  /** Sets the timer to the path's deadline; one that is early enough is left alone. */
+  schedule(): void {
+    const { deadline } = this.path
+    if (this.#timer && this.#timerAt <= deadline) return
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#timerAt = deadline
+    if (deadline === Number.POSITIVE_INFINITY) return
+    const { clock } = this.#options
+    this.#timer = clock.after(Math.max(1, deadline - clock.now()), () => {
+      this.#timer = undefined
+      this.path.tick(clock.now())
+      this.schedule()
+    })
+  }
+
+  close(): void {
+    this.#timer?.cancel()
+    this.#unregister()
+    this.path.close()
+  }
+}
+
+/** The sealed datagrams of one session: a path with keys of its own for each link, the one before in use until the new one is proven. */
+export class SessionDatagrams {
+  readonly #options: Options
+  #current: Line | undefined
+  /** Keys are there; no address is proven yet. */
+  #next: Line | undefined
+  #afterglow: Timer | undefined
+  #before: Line | undefined
+
+  constructor(options: Options) {
+    this.#options = options
+  }
+
+  get state(): DatagramState {
+    return (this.#current ?? this.#next)?.path.state ?? 'none'
+  }
+
+  get statistics(): DatagramStatistics | undefined {
+    return (this.#current ?? this.#next)?.path.statistics()
+  }
+
+  /** The session has a new link. Returns what the peer is to be told; undefined when there is no UDP port. */
+  linked(link: Link): Extract<Control, { kind: 'datagram' }> | undefined {
+    const { port } = this.#options.port
+    if (port === 0) return undefined
+    this.#next?.close()
+    const line = new Line(this.#options, link, (state) => {
+      if (state === 'open' && this.#next === line) this.#promote(line)
+    })
+    this.#next = line
+    return { kind: 'datagram', cid: line.cid.toString('hex'), port }
+  }
+
+  /** The peer has told how to address it. */
+  peer(cid: string, to: HostPort): void {
+    const line = this.#next
+    if (!line) return
+    line.path.peer({ cid: Buffer.from(cid, 'hex'), candidates: [to] }, this.#options.clock.now())
+    line.schedule()
+  }
+
+  /** The network changed: whether the path still works is found out at once. */
+  networkChanged(remote: HostPort): void {
+    const { clock, port } = this.#options
+    for (const line of [this.#current, this.#next]) {
+      const known = line?.path.remote
+      if (!line || !known) continue
+      line.path.candidates([known], clock.now(), port.maxPayload(remote))
+      line.schedule()
+    }
+  }
+
+  /** `patience`: how long it may wait to begin to leave. */
+  send(message: Buffer, patience: Milliseconds): DatagramOutcome {
+    const line = this.#current
+    if (!line) return 'no-path'
+    const now = this.#options.clock.now()
+    const outcome = line.path.send(message, now, { deadline: now + patience })
+    line.schedule()
+    return outcome
+  }
+
+  close(): void {
+    this.#afterglow?.cancel()
+    for (const line of [this.#current, this.#next, this.#before]) line?.close()
+    this.#current = undefined
+    this.#next = undefined
+  }
+
+  #promote(line: Line): void {
+    this.#afterglow?.cancel()
+    this.#before?.close()
+    this.#before = this.#current
+    this.#current = line
+    this.#next = undefined
+    const { clock } = this.#options
+    this.#afterglow = clock.after(AFTERGLOW, () => {
+      this.#before?.close()
+      this.#before = undefined
+    })
+  }
+}
