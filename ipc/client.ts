@@ -67,6 +67,8 @@ export class Client implements AsyncDisposable {
   readonly #messages = new Set<MessageFeed>()
   readonly #lanes = new Map<string, Params<'messages.lanes'>>()
   #connection: Promise<SocketClient> = Promise.reject(new PartylineError('local.closed'))
+  /** The connection while there is one: a call then waits for nothing. */
+  #current: SocketClient | undefined
   #closed = false
   #id = ''
 
@@ -90,14 +92,14 @@ export class Client implements AsyncDisposable {
   }
 
   /** Calls a method of the table. Rejects with a `PartylineError`. */
-  async call<M extends Exclude<MethodName, RawMethod>>(method: M, params: Params<M>): Promise<Result<M>> {
-    const connection = await this.#connection
-    return (await connection.call(method, params)) as Result<M>
+  call<M extends Exclude<MethodName, RawMethod>>(method: M, params: Params<M>): Promise<Result<M>> {
+    return this.callAny(method, params) as Promise<Result<M>>
   }
 
   /** Calls a method by name, unchecked; for tools. */
-  async callAny(method: string, params: unknown): Promise<unknown> {
-    return (await this.#connection).call(method, params)
+  callAny(method: string, params: unknown): Promise<unknown> {
+    const calling = this.#current?.call(method, params)
+    return calling ?? this.#connection.then((connection) => connection.call(method, params))
   }
 
   /** Events of these topics from now on, until the iteration is left. */
@@ -123,7 +125,7 @@ export class Client implements AsyncDisposable {
    * dropped. The peer is thereby accepted by every `messages` of this client that asks. Await it now and then: what a peer does not take up
    * waits here.
    */
-  async send(
+  send(
     peer: string,
     channel: string,
     data: string | Uint8Array,
@@ -296,11 +298,13 @@ export class Client implements AsyncDisposable {
   }
 
   #watch(connection: SocketClient): void {
+    this.#current = connection
     void connection.closed.then(() => this.#lost())
   }
 
   /** The daemon is gone: everyone is told, or it is waited for. */
   #lost(): void {
+    this.#current = undefined
     if (this.#closed) return
     if (!this.#options.reconnect) {
       void this.close()

@@ -16,6 +16,9 @@ export type Incoming =
       readonly hint: string
     }
 
+/** Text, or bytes that are good until anything else is encoded. */
+export type Encoded = Uint8Array | string
+
 /** One encoding of the socket: JSON lines or MessagePack-RPC. */
 export interface Codec {
   readonly encoding: 'json' | 'messagepack'
@@ -28,8 +31,8 @@ export interface Codec {
   end(): void
   /** What is not read yet, for a connection that becomes a raw stream; the codec is empty then. */
   takeRest(): Buffer
-  request(id: number, method: string, params: unknown): Buffer | string
-  notification(method: string, params: unknown): Buffer | string
-  result(id: CallId, result: unknown): Buffer | string
-  error(id: CallId, error: PartylineError): Buffer | string
+  request(id: number, method: string, params: unknown): Encoded
+  notification(method: string, params: unknown): Encoded
+  result(id: CallId, result: unknown): Encoded
+  error(id: CallId, error: PartylineError): Encoded
 }

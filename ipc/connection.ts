@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { Socket } from 'node:net'
 import type { Clock } from '../daemon/clock.ts'
 import { type ErrorCode, PartylineError, toPartylineError } from '../daemon/errors.ts'
@@ -8,6 +9,7 @@ import type { CallId, Codec, Incoming } from './codec.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
 import { METHODS, type MethodName, PROTOCOL } from './methods.ts'
+import { Output } from './output.ts'
 
 /** Calls under way on one connection; at this many it is not read further until some are answered. */
 export const MAX_IN_FLIGHT = 1024
@@ -17,6 +19,9 @@ const OUTPUT_HIGH = 1024 * 1024
 export const EVENTS_HIGH = 256 * 1024
 /** What is taken of a stream's beginning before there is a stream, in bytes. */
 const RAW_HEAD = 64 * 1024
+/** Content of a message from which on it is not copied, in bytes. */
+const WHOLE = 16 * 1024
+const EMPTY = new Uint8Array(0)
 /** How long an app has to read why it is let go, in milliseconds. */
 const CLOSING_PATIENCE = 2000
 
@@ -44,6 +49,7 @@ export class Connection implements Caller {
   readonly owner: boolean
   app = ''
   readonly #socket: Socket
+  readonly #output: Output
   readonly #context: ConnectionContext
   readonly #abort = new AbortController()
   readonly #topics = new Set<string>()
@@ -59,7 +65,6 @@ export class Connection implements Caller {
   #held = false
   /** The app will send no more. */
   #ended = false
-  #corked = false
   /** Called when every call is answered. */
   #onIdle = (): void => {}
 
@@ -67,6 +72,7 @@ export class Connection implements Caller {
     this.id = id
     this.owner = owner
     this.#socket = socket
+    this.#output = new Output(socket, setImmediate)
     this.#context = context
     socket.on('data', this.#take)
     socket.on('drain', () => this.#onDrain())
@@ -91,13 +97,10 @@ export class Connection implements Caller {
   deliver({ data, ...message }: MessageDelivery): Promise<void> {
     const codec = this.#codec
     if (!codec || !this.#socket.writable) return Promise.reject(new PartylineError('local.closed'))
-    const params = codec.encoding === 'messagepack' ? { ...message, data } : { ...message, ...textOrBase64(data) }
-    return new Promise((resolve, reject) => {
-      this.#cork()
-      this.#socket.write(codec.notification('messages.received', params), (error) =>
-        error ? reject(new PartylineError('local.closed')) : resolve(),
-      )
-    })
+    if (codec.encoding === 'json')
+      this.#output.write(codec.notification('messages.received', { ...message, ...textOrBase64(data) }))
+    else this.#deliverBytes(codec, message, data)
+    return this.#output.taken
   }
 
   request(request: MessageRequest): void {
@@ -112,13 +115,26 @@ export class Connection implements Caller {
   /** Sends an event if its topic was subscribed to; leaves it out, and says so later, if the app reads too slowly. */
   event(name: string, topic: string, seq: number, params: object): void {
     if (!this.#topics.has(topic) || !this.#codec) return
-    if (this.#socket.writableLength > EVENTS_HIGH) {
+    if (this.#output.length > EVENTS_HIGH) {
       this.#lost++
       return
     }
     this.#tellLost()
     this.#lastSeq = seq
     this.#write(this.#codec.notification(name, { seq, ...params }))
+  }
+
+  /** The content is the last of the map, and not copied where it is large. */
+  #deliverBytes(codec: Codec, message: Omit<MessageDelivery, 'data'>, data: Uint8Array): void {
+    if (data.length < WHOLE) return this.#output.write(codec.notification('messages.received', { ...message, data }))
+    const head = codec.notification('messages.received', { ...message, data: EMPTY }) as Uint8Array
+    // Two bytes stand for no bytes; in their place come the header of a bin 32 and the content.
+    const header = Buffer.allocUnsafe(5)
+    header[0] = 0xc6
+    header.writeUInt32BE(data.length, 1)
+    this.#output.write(head.subarray(0, -2))
+    this.#output.write(header)
+    this.#output.writeWhole(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
   }
 
   #tellLost(): void {
@@ -153,14 +169,14 @@ export class Connection implements Caller {
       const message = codec.next()
       if (!message) return
       if (message.kind === 'request' && isRaw(message.method)) void this.#callRaw(codec, message)
-      else if (message.kind === 'request') void this.#call(codec, message.id, message.method, message.params)
-      else if (message.kind === 'notification') void this.#call(codec, undefined, message.method, message.params)
+      else if (message.kind === 'request') this.#call(codec, message.id, message.method, message.params)
+      else if (message.kind === 'notification') this.#call(codec, undefined, message.method, message.params)
       else throw new PartylineError('usage.invalid-request', 'an answer to a call that was not made')
     }
   }
 
   #isFull(): boolean {
-    return this.#held || this.#inFlight >= MAX_IN_FLIGHT || this.#socket.writableLength > OUTPUT_HIGH
+    return this.#held || this.#inFlight >= MAX_IN_FLIGHT || this.#output.length > OUTPUT_HIGH
   }
 
   #pause(): void {
@@ -196,7 +212,9 @@ export class Connection implements Caller {
   }
 
   #endIfDone(): void {
-    if (this.#ended && this.#phase === 'calls' && this.#reading && this.#inFlight === 0) this.#socket.end()
+    if (!this.#ended || this.#phase !== 'calls' || !this.#reading || this.#inFlight > 0) return
+    this.#output.flush()
+    this.#socket.end()
   }
 
   /** A method of its own, since what is called in between changes the phase. */
@@ -204,21 +222,40 @@ export class Connection implements Caller {
     return this.#phase === 'raw'
   }
 
-  async #call(codec: Codec, id: CallId | undefined, method: string, params: unknown): Promise<void> {
+  #call(codec: Codec, id: CallId | undefined, method: string, params: unknown): void {
     this.#inFlight++
     try {
       if (id === undefined && isRaw(method)) throw new PartylineError('usage.invalid-request', `${method} needs an id`)
       const result = this.#dispatch(method, params)
-      const settled = result instanceof Promise ? await result : result
-      if (id !== undefined) this.#write(codec.result(id, settled))
+      if (!(result instanceof Promise)) return this.#answer(codec, id, method, result)
+      result.then(
+        (settled) => this.#answer(codec, id, method, settled),
+        (error) => this.#refuse(codec, id, method, error),
+      )
     } catch (error) {
       this.#refuse(codec, id, method, error)
-    } finally {
-      this.#inFlight--
-      this.#resume()
-      this.#endIfDone()
-      if (this.#inFlight === 0) this.#onIdle()
     }
+  }
+
+  #answer(codec: Codec, id: CallId | undefined, method: string, result: unknown): void {
+    try {
+      if (id !== undefined) this.#write(codec.result(id, result))
+    } catch (error) {
+      return this.#refuse(codec, id, method, error)
+    }
+    this.#answered()
+  }
+
+  #refuse(codec: Codec, id: CallId | undefined, method: string, error: unknown): void {
+    this.#writeError(codec, id, method, error)
+    this.#answered()
+  }
+
+  #answered(): void {
+    this.#inFlight--
+    if (!this.#reading) this.#resume()
+    if (this.#ended) this.#endIfDone()
+    if (this.#inFlight === 0) this.#onIdle()
   }
 
   /**
@@ -240,12 +277,12 @@ export class Connection implements Caller {
       this.#phase = 'calls'
       this.#pause()
       release()
-      this.#refuse(codec, id, method, error)
+      this.#writeError(codec, id, method, error)
       this.#resume()
     }
   }
 
-  #refuse(codec: Codec, id: CallId | undefined, method: string, error: unknown): void {
+  #writeError(codec: Codec, id: CallId | undefined, method: string, error: unknown): void {
     const refusal = toPartylineError(error)
     if (refusal.code === 'local.internal')
       this.#context.logger.error('a call failed', { method, error: String(refusal.cause ?? refusal) })
@@ -298,7 +335,7 @@ export class Connection implements Caller {
     this.#codec = undefined
     this.#topics.clear()
     this.#socket.pause()
-    this.#socket.uncork()
+    this.#output.flush()
     this.#socket.off('data', this.#take)
     this.#socket.removeAllListeners('drain')
     this.#socket.removeAllListeners('end')
@@ -315,27 +352,15 @@ export class Connection implements Caller {
     this.#socket.off('data', this.#take)
     const codec = this.#codec ?? new JsonLines()
     this.#codec = undefined
-    this.#socket.end(codec.error(null, error))
+    this.#output.flush()
+    this.#socket.end(Buffer.from(codec.error(null, error)))
     this.#socket.resume()
     const patience = this.#context.clock.after(CLOSING_PATIENCE, () => this.close())
     this.#socket.once('close', () => patience.cancel())
   }
 
-  #write(bytes: Buffer | string): void {
-    if (this.#socket.destroyed || !this.#socket.writable) return
-    this.#cork()
-    this.#socket.write(bytes)
-  }
-
-  /** All answers of one turn of the event loop leave in one write. */
-  #cork(): void {
-    if (this.#corked) return
-    this.#corked = true
-    this.#socket.cork()
-    setImmediate(() => {
-      this.#corked = false
-      this.#socket.uncork()
-    })
+  #write(bytes: Uint8Array | string): void {
+    if (this.#socket.writable) this.#output.write(bytes)
   }
 }
 
@@ -385,9 +410,6 @@ function chooseCodec(chunk: Buffer): Codec {
 }
 
 function textOrBase64(data: Uint8Array): { text: string } | { base64: string } {
-  try {
-    return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data) }
-  } catch {
-    return { base64: Buffer.from(data).toString('base64') }
-  }
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  return isUtf8(bytes) ? { text: bytes.toString('utf8') } : { base64: bytes.toString('base64') }
 }

@@ -9,7 +9,7 @@ const REQUEST = 0
 const RESPONSE = 1
 const NOTIFICATION = 2
 
-/** One for all connections: what it gives is copied at once. */
+/** One for all connections: what it gives is good until it is used again. */
 const encoder = new Encoder({ ignoreUndefined: true })
 
 /** MessagePack-RPC: [0, id, method, params], [1, id, error, result], [2, method, params]; params is a map, or an array of one. */
@@ -66,24 +66,20 @@ export class MessagePackRpc implements Codec {
     return rest
   }
 
-  request(id: number, method: string, params: unknown): Buffer {
-    return this.#encode([REQUEST, id, method, params])
+  request(id: number, method: string, params: unknown): Uint8Array {
+    return encoder.encodeSharedRef([REQUEST, id, method, params])
   }
 
-  notification(method: string, params: unknown): Buffer {
-    return this.#encode([NOTIFICATION, method, params])
+  notification(method: string, params: unknown): Uint8Array {
+    return encoder.encodeSharedRef([NOTIFICATION, method, params])
   }
 
-  result(id: CallId, result: unknown): Buffer {
-    return this.#encode([RESPONSE, id, null, result])
+  result(id: CallId, result: unknown): Uint8Array {
+    return encoder.encodeSharedRef([RESPONSE, id, null, result])
   }
 
-  error(id: CallId, { code, message, hint }: PartylineError): Buffer {
-    return this.#encode([RESPONSE, id, { code, message, hint }, null])
-  }
-
-  #encode(value: unknown): Buffer {
-    return Buffer.from(encoder.encodeSharedRef(value))
+  error(id: CallId, { code, message, hint }: PartylineError): Uint8Array {
+    return encoder.encodeSharedRef([RESPONSE, id, { code, message, hint }, null])
   }
 }
 

@@ -112,7 +112,11 @@ export class IpcServer {
     socket.once('end', () => socket.destroy())
     socket.once('data', (chunk) => {
       const codec = chunk[0] === 0x94 ? new MessagePackRpc() : new JsonLines()
-      socket.end(codec.error(null, new PartylineError('local.limit', `${MAX_CONNECTIONS} apps are connected already`)))
+      socket.end(
+        Buffer.from(
+          codec.error(null, new PartylineError('local.limit', `${MAX_CONNECTIONS} apps are connected already`)),
+        ),
+      )
       socket.resume()
     })
   }

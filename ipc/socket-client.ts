@@ -4,6 +4,7 @@ import type { Codec, Incoming } from './codec.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
 import { MAX_REQUEST } from './methods.ts'
+import { Output } from './output.ts'
 
 export type Encoding = 'json' | 'messagepack'
 
@@ -18,6 +19,7 @@ interface Pending {
 /** One connection to the daemon: numbered calls, answers, notifications. */
 export class SocketClient {
   readonly #socket: Socket
+  readonly #output: Output
   readonly #codec: Codec
   readonly #pending = new Map<number, Pending>()
   readonly #onNotification: (method: string, params: unknown) => void
@@ -25,13 +27,13 @@ export class SocketClient {
   /** Resolves when the connection is gone. */
   readonly closed: Promise<void>
   #lastId = 0
-  #corked = false
   #raw = false
   /** Why calls fail once the connection is gone. */
   #reason = new PartylineError('local.closed')
 
   private constructor(socket: Socket, encoding: Encoding, onNotification: (method: string, params: unknown) => void) {
     this.#socket = socket
+    this.#output = new Output(socket, process.nextTick)
     this.#codec = encoding === 'json' ? new JsonLines(MAX_ANSWER) : new MessagePackRpc(MAX_ANSWER)
     this.#onNotification = onNotification
     socket.on('data', this.#take)
@@ -104,7 +106,7 @@ export class SocketClient {
         new PartylineError('usage.oversized', `${method}: a request of ${length} bytes; the limit is ${MAX_REQUEST}`),
       )
     this.#pending.set(id, pending)
-    this.#write(request)
+    this.#output.write(request)
   }
 
   #receive(chunk: Buffer): void {
@@ -137,18 +139,6 @@ export class SocketClient {
     this.#socket.off('data', this.#take)
     const rest = this.#codec.takeRest()
     if (rest.length > 0) this.#socket.unshift(rest)
-  }
-
-  #write(bytes: Buffer | string): void {
-    if (!this.#corked) {
-      this.#corked = true
-      this.#socket.cork()
-      process.nextTick(() => {
-        this.#corked = false
-        this.#socket.uncork()
-      })
-    }
-    this.#socket.write(bytes)
   }
 }
 

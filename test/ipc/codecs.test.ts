@@ -68,13 +68,13 @@ describe.each(CODECS)('%s', (_, make) => {
     const writer = make()
     const codec = make()
     const error = new PartylineError('peer.not-found', 'no such peer', { hint: 'look again' })
-    for (const bytes of [
-      writer.result(7, { a: 1 }),
-      writer.error(8, error),
-      writer.error(null, error),
-      writer.notification('peers.gone', { seq: 3 }),
+    for (const write of [
+      () => writer.result(7, { a: 1 }),
+      () => writer.error(8, error),
+      () => writer.error(null, error),
+      () => writer.notification('peers.gone', { seq: 3 }),
     ])
-      codec.append(Buffer.from(bytes))
+      codec.append(Buffer.from(write()))
     const failed = { kind: 'error', code: 'peer.not-found', message: 'no such peer', hint: 'look again' }
     expect(readAll(codec)).toEqual([
       { kind: 'result', id: 7, result: { a: 1 } },

@@ -76,22 +76,18 @@ export class MessageApp {
    * Sends a message on a channel, opening a session on demand; the peer is accepted by it. Waits while the app has too much on its way already.
    * Rejects with `usage.too-large`, `local.limit`, and what `Session.send` and opening a session reject with.
    */
-  async send(peer: PeerId, channel: string, data: Uint8Array, options: AppSendOptions = {}): Promise<Sent> {
+  send(peer: PeerId, channel: string, data: Uint8Array, options: AppSendOptions = {}): Promise<Sent> {
     const { length } = data
     if (length > MAX_MESSAGE)
-      throw new PartylineError('usage.too-large', `a message of ${length} bytes; the limit is ${MAX_MESSAGE}`)
+      return Promise.reject(
+        new PartylineError('usage.too-large', `a message of ${length} bytes; the limit is ${MAX_MESSAGE}`),
+      )
     this.#requests.accept(peer)
     if (options.reliable === false) return this.#sendUnreliable(peer, channel, data, options)
     const room = this.#budget.take(length)
-    if (room) await room
-    try {
-      const how = this.#optionsFor(options)
-      if (!options.restart) return await this.#transmit(peer, channel, data, how)
-      this.#used = true
-      return await this.#resends.send(peer, channel, data, how)
-    } finally {
-      this.#budget.release(length)
-    }
+    return room
+      ? room.then(() => this.#sendReliable(peer, channel, data, options))
+      : this.#sendReliable(peer, channel, data, options)
   }
 
   /** Sets the lanes of this connection's messages to a peer, in every session from now on. Throws `local.limit`. */
@@ -147,6 +143,17 @@ export class MessageApp {
     if (this.#used) for (const session of this.#options.sessions()) session.forget(this.#connection.id)
   }
 
+  async #sendReliable(peer: PeerId, channel: string, data: Uint8Array, options: AppSendOptions): Promise<Sent> {
+    try {
+      const how = this.#optionsFor(options)
+      if (!options.restart) return await this.#transmit(peer, channel, data, how)
+      this.#used = true
+      return await this.#resends.send(peer, channel, data, how)
+    } finally {
+      this.#budget.release(data.length)
+    }
+  }
+
   async #sendUnreliable(peer: PeerId, channel: string, data: Uint8Array, options: AppSendOptions): Promise<Sent> {
     if (!this.#budget.takeUnreliable(data.length)) return { sent: false, number: 0, via: 'link' }
     try {
@@ -156,11 +163,15 @@ export class MessageApp {
     }
   }
 
-  async #transmit(peer: PeerId, channel: string, data: Uint8Array, options: SendOptions): Promise<Sent> {
+  #transmit(peer: PeerId, channel: string, data: Uint8Array, options: SendOptions): Promise<Sent> {
     const there = this.#sessionTo(peer)
-    const session = there instanceof Promise ? await there : there
+    if (there instanceof Promise) return there.then((session) => this.#sendIn(session, channel, data, options))
+    return this.#sendIn(there, channel, data, options)
+  }
+
+  #sendIn(session: Session, channel: string, data: Uint8Array, options: SendOptions): Promise<Sent> {
     // A session must not learn of an app that it would never be told to forget.
-    if (this.#connection.signal.aborted) throw new PartylineError('local.closed')
+    if (this.#connection.signal.aborted) return Promise.reject(new PartylineError('local.closed'))
     this.#used = true
     return session.send(channel, data, options)
   }

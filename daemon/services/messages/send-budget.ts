@@ -30,14 +30,16 @@ export class SendBudget {
     this.#hold = hold
   }
 
-  /** Takes room for a reliable message; a promise where it has to wait for it. Throws `local.limit` when too many wait already. */
+  /** Takes room for a reliable message; a promise where it has to wait for it, which rejects with `local.limit` when too many wait already. */
   take(size: number): Promise<void> | undefined {
     if (this.#waiting.length === 0 && this.#fits(this.#reliable, size)) {
       this.#reliable += size
       return undefined
     }
     if (this.#waiting.length >= MAX_WAITING)
-      throw new PartylineError('local.limit', `${MAX_WAITING} messages of this app wait to be sent already`)
+      return Promise.reject(
+        new PartylineError('local.limit', `${MAX_WAITING} messages of this app wait to be sent already`),
+      )
     return new Promise((resolve, reject) => {
       this.#waiting.push({ size, resolve, reject })
       this.#waitingBytes += size
