@@ -28,6 +28,7 @@ import { tlsOptions } from './link/tls-options.ts'
 import { createLogger, type LogEntry, type Logger } from './logger.ts'
 import type { Network } from './network/network.ts'
 import { SystemNetwork } from './network/system-network.ts'
+import { UdpEndpoint } from './network/udp-endpoint.ts'
 import { PeerBook } from './peers/peer-book.ts'
 import { People } from './peers/people.ts'
 import { type Places, preparePlaces, resolvePlaces } from './places.ts'
@@ -107,6 +108,7 @@ class Daemon implements RunningDaemon {
   readonly #settings: SettingsStore
   readonly #book: PeerBook
   readonly #network: Network
+  readonly #udp: UdpEndpoint
   readonly #listener: LinkListener
   readonly #connector: Connector
   readonly #sessions: SessionManager
@@ -262,11 +264,13 @@ class Daemon implements RunningDaemon {
       isBlocked,
     })
 
+    this.#udp = new UdpEndpoint({ clock, logger: logger.part('udp'), refusals })
     const beacon = new BeaconDiscovery({
       identity,
       clock,
       logger: logger.part('beacon'),
       refusals,
+      endpoint: this.#udp,
       broadcast: settings.get('discovery.beacon'),
     })
     const mdns = new Mdns({ clock, logger: logger.part('mdns'), refusals })
@@ -330,6 +334,7 @@ class Daemon implements RunningDaemon {
       if (book.isPresent(peer)) this.#files.peerSeen(peer)
     })
     this.#network.onChange((change) => {
+      this.#udp.setInterfaces(change.interfaces)
       const { appeared, vanished, altered, slept } = change
       publish('network.changed', { appeared: [...appeared], vanished: [...vanished], altered: [...altered], slept })
       this.#sessions.networkChanged(change.interfaces)
@@ -384,6 +389,9 @@ class Daemon implements RunningDaemon {
         this.#network.start(),
         this.#listener.listen(port ?? this.#settings.get('port'), port !== undefined),
       ])
+      // Without it links still work; the beacon says what is missing.
+      await this.#udp.bind(this.port).catch((error: Error) => this.#logger.warn(error.message))
+      this.#udp.setInterfaces(this.#network.interfaces())
       await this.#ipc.listen({ app: this.places.appSocket, control: this.places.controlSocket, appMode: 0o600 })
       await this.#discovery.start(
         { peer: this.#book.self, name: this.name, port: this.port },
@@ -410,7 +418,7 @@ class Daemon implements RunningDaemon {
     await Promise.all([this.#discovery.stop(), this.#sessions.stop(), this.#xmpp.stop()])
     this.#files.close()
     this.#connector.stop()
-    await Promise.all([this.#ipc.stop(), this.#listener.stop(), this.#network.stop()])
+    await Promise.all([this.#ipc.stop(), this.#listener.stop(), this.#udp.close(), this.#network.stop()])
     await Promise.all([this.#book.close(), this.#history.close()])
     this.#resolveStopped()
   }

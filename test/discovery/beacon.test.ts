@@ -1,11 +1,12 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../daemon/clock.ts'
 import { BeaconDiscovery } from '../../daemon/discovery/beacon/beacon.ts'
 import { identityOf } from '../../daemon/identity/key.ts'
 import { silentLogger } from '../../daemon/logger.ts'
+import { UdpEndpoint } from '../../daemon/network/udp-endpoint.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import { freePort, LOOPBACK } from './loopback.ts'
 import { describeMethod, type SuiteHost } from './method-suite.ts'
@@ -20,13 +21,20 @@ interface BeaconHost extends SuiteHost {
 const hastyClock: Clock = { ...systemClock, after: (delay, task) => systemClock.after(delay / 20, task) }
 
 let hosts = 0
+const endpoints: UdpEndpoint[] = []
+afterEach(async () => {
+  await Promise.all(endpoints.splice(0).map((one) => one.close()))
+})
 
 async function create(broadcast = true, clock: Clock = systemClock): Promise<BeaconHost> {
   const identity = identityOf(generateKeyPairSync('ed25519').privateKey)
   const refusals = new Refusals()
+  const endpoint = new UdpEndpoint({ clock, logger: silentLogger, refusals })
+  endpoints.push(endpoint)
+  await endpoint.bind(await freePort())
   return {
-    method: new BeaconDiscovery({ identity, clock, logger: silentLogger, refusals, broadcast }),
-    announcement: { peer: identity.peer, name: `host ${hosts++}`, port: await freePort() },
+    method: new BeaconDiscovery({ identity, clock, logger: silentLogger, refusals, endpoint, broadcast }),
+    announcement: { peer: identity.peer, name: `host ${hosts++}`, port: endpoint.port },
     interfaces: [LOOPBACK],
     refusals,
   }
@@ -99,16 +107,22 @@ describe('bad input at the beacon', () => {
   })
 
   test('says so when its own port is taken by another program', async () => {
-    const a = await create()
+    const identity = identityOf(generateKeyPairSync('ed25519').privateKey)
+    const common = { clock: systemClock, logger: silentLogger, refusals: new Refusals() }
+    const endpoint = new UdpEndpoint(common)
     const squatter = createSocket('udp6')
-    squatter.bind(a.announcement.port)
+    squatter.bind(0)
     await once(squatter, 'listening')
+    const { port } = squatter.address()
+    const method = new BeaconDiscovery({ ...common, identity, endpoint, broadcast: true })
     try {
-      await a.method.start(a.announcement, a.interfaces, new SightingLog()).catch(() => {})
-      expect(a.method.states().map((state) => state.state)).toContain('failed')
+      await expect(endpoint.bind(port)).rejects.toMatchObject({ code: 'local.port-taken' })
+      await method.start({ peer: identity.peer, name: 'late', port }, [LOOPBACK], new SightingLog())
+      expect(method.states()).toMatchObject([{ state: 'failed', detail: expect.stringContaining('not open') }])
     } finally {
       squatter.close()
-      await a.method.stop()
+      await method.stop()
+      await endpoint.close()
     }
   })
 })

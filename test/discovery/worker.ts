@@ -16,6 +16,7 @@ import { identityOf } from '../../daemon/identity/key.ts'
 import { createLogger } from '../../daemon/logger.ts'
 import type { NetworkChange, NetworkInterface } from '../../daemon/network/network.ts'
 import { SystemNetwork } from '../../daemon/network/system-network.ts'
+import { UdpEndpoint } from '../../daemon/network/udp-endpoint.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import type { Presence } from '../../daemon/types.ts'
 import { Contacts } from '../../daemon/xmpp/contacts.ts'
@@ -41,7 +42,8 @@ const logger = createLogger('debug', ({ level, part, message, facts }) =>
   console.error(level, part, message, JSON.stringify(facts)),
 )
 const common = { clock: systemClock, logger, refusals }
-const beacon = new BeaconDiscovery({ ...common, identity, broadcast: kind === 'beacon' })
+const endpoint = new UdpEndpoint(common)
+const beacon = new BeaconDiscovery({ ...common, identity, endpoint, broadcast: kind === 'beacon' })
 const mdns = new Mdns(common)
 const contacts = new Contacts(systemClock)
 contacts.onChange((contact, change) => tell({ event: 'contact', contact, change }))
@@ -85,7 +87,10 @@ const another: MdnsService = {
 }
 
 await network.start()
+await endpoint.bind(Number(port))
+endpoint.setInterfaces(network.interfaces())
 network.onChange((change) => {
+  endpoint.setInterfaces(change.interfaces)
   if (method !== beacon) beacon.networkChanged(change)
   method.networkChanged(change)
 })

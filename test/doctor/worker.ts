@@ -17,6 +17,7 @@ import { LinkListener } from '../../daemon/link/tls-listen.ts'
 import { tlsOptions } from '../../daemon/link/tls-options.ts'
 import { silentLogger as logger } from '../../daemon/logger.ts'
 import { SystemNetwork } from '../../daemon/network/system-network.ts'
+import { UdpEndpoint } from '../../daemon/network/udp-endpoint.ts'
 import { PeerBook } from '../../daemon/peers/peer-book.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import type { DiscoveryName, PeerId, Sighting } from '../../daemon/types.ts'
@@ -60,7 +61,8 @@ const listener = new LinkListener({
   logger,
   onLink: (link, greeted) => void connector.accept(link, greeted),
 })
-const beacon = new BeaconDiscovery({ identity, clock, logger, refusals, broadcast: true })
+const endpoint = new UdpEndpoint({ clock, logger, refusals })
+const beacon = new BeaconDiscovery({ identity, clock, logger, refusals, endpoint, broadcast: true })
 const mdns = new MdnsDiscovery({
   clock,
   refusals,
@@ -89,6 +91,8 @@ const doctor = new Doctor({
 
 await network.start()
 await listener.listen(PORT, true)
+await endpoint.bind(PORT)
+endpoint.setInterfaces(network.interfaces())
 for (const method of [beacon, mdns])
   await method.start({ peer: identity.peer, name, port: PORT }, network.interfaces(), {
     seen: (sighting) => book.seen(sighting),

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Identity } from '../../identity/key.ts'
 import type { Logger } from '../../logger.ts'
 import { interfaceOf, plainAddress } from '../../network/addresses.ts'
 import type { NetworkChange, NetworkInterface } from '../../network/network.ts'
+import type { UdpEndpoint } from '../../network/udp-endpoint.ts'
 import type { Refusals } from '../../refusals.ts'
 import type { HostPort, Milliseconds, PeerId, Sighting } from '../../types.ts'
 import type { Announcement, DiscoveryEvents, DiscoveryMethod, DiscoveryState, Prober } from '../discovery.ts'
@@ -26,6 +27,8 @@ interface BeaconOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly refusals: Refusals
+  /** The daemon's own port, bound before `start`. */
+  readonly endpoint: Pick<UdpEndpoint, 'handle' | 'send' | 'announce' | 'missing'>
   /** False: announce nothing and listen to no announcements, only answer and send probes. */
   readonly broadcast: boolean
 }
@@ -43,13 +46,12 @@ interface Probe {
   readonly done: (sighting: Sighting | undefined) => void
 }
 
-/** The beacon on its sockets: two on the daemon's own port for what is meant for it alone, two on the port that all share. */
+/** The beacon on its sockets: the daemon's own port for all it sends and what is meant for it alone, two on the port that all share. */
 export class BeaconDiscovery implements DiscoveryMethod, Prober {
   readonly name = 'beacon'
   readonly #options: BeaconOptions
-  readonly #own = new Map<4 | 6, Socket>()
   readonly #shared = new Map<4 | 6, Socket>()
-  /** Families of which a socket could not be opened, and why. */
+  /** Families of which the shared port could not be opened, and why. */
   readonly #closed = new Map<4 | 6, string>()
   readonly #outlets = new Map<string, Outlet>()
   readonly #failures = new Map<string, string>()
@@ -59,6 +61,7 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
   #events: DiscoveryEvents | undefined
   #agent: BeaconAgent | undefined
   #timer: Timer | undefined
+  #unhandle: (() => void) | undefined
   #stopping: Promise<void> | undefined
 
   constructor(options: BeaconOptions) {
@@ -70,7 +73,7 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
     interfaces: readonly NetworkInterface[],
     events: DiscoveryEvents,
   ): Promise<void> {
-    const { identity, clock, broadcast } = this.#options
+    const { identity, clock, broadcast, endpoint } = this.#options
     this.#events = events
     this.#agent = new BeaconAgent(
       {
@@ -83,10 +86,8 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
       announcement.name,
       clock.now(),
     )
-    for (const family of [4, 6] as const) {
-      await this.#open(this.#own, family, announcement.port, false)
-      if (broadcast) await this.#open(this.#shared, family, BEACON_PORT, true)
-    }
+    this.#unhandle = endpoint.handle('beacon', (packet, from) => this.#receive(packet, from))
+    if (broadcast) for (const family of [4, 6] as const) await this.#open(family)
     if (!this.#agent) return this.#closeSockets()
     this.#use(interfaces)
     this.#tick()
@@ -122,13 +123,17 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
   states(): readonly DiscoveryState[] {
     if (!this.#options.broadcast)
       return [{ method: 'beacon', interface: '', state: 'off', detail: 'switched off by the setting discovery.beacon' }]
+    const missing = [...this.#options.endpoint.missing].map(
+      ([family, why]) => [family, `IPv${family}: ${why}`] as const,
+    )
+    const closed = new Map([...missing, ...this.#closed])
     return this.#interfaces
       .filter(({ participating }) => participating)
       .map(({ name }) => {
         const outlets = [...this.#outlets].filter(([, outlet]) => outlet.interface === name)
         const failures = [...this.#failures].flatMap(([key, reason]) => (key.startsWith(`${name} `) ? [reason] : []))
-        failures.push(...this.#closed.values())
-        const working = outlets.filter(([key, { family }]) => !this.#failures.has(key) && !this.#closed.has(family))
+        failures.push(...closed.values())
+        const working = outlets.filter(([key, { family }]) => !this.#failures.has(key) && !closed.has(family))
         const detail = [...working.map(([, { address }]) => `announces to ${address}`), ...failures].join('; ')
         const state = working.length > 0 ? 'active' : 'failed'
         return { method: 'beacon', interface: name, state, detail: detail || 'no address to announce to' } as const
@@ -163,29 +168,28 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
     })
   }
 
-  async #open(sockets: Map<4 | 6, Socket>, family: 4 | 6, port: number, shared: boolean): Promise<void> {
-    const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', reuseAddr: shared, ipv6Only: family === 6 })
+  async #open(family: 4 | 6): Promise<void> {
+    const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', reuseAddr: true, ipv6Only: family === 6 })
     try {
-      socket.bind({ port, address: family === 4 ? '0.0.0.0' : '::', exclusive: !shared })
+      socket.bind({ port: BEACON_PORT, address: family === 4 ? '0.0.0.0' : '::' })
       await once(socket, 'listening')
     } catch (error) {
       const { message } = error as Error
-      this.#options.logger.warn('a beacon socket cannot be opened', { family, port, error: message })
+      this.#options.logger.warn('a beacon socket cannot be opened', { family, error: message })
       this.#closed.set(family, `IPv${family}: ${message}`)
       socket.close()
       return
     }
     socket.on('error', (error) =>
-      this.#options.logger.warn('a beacon socket reports an error', { family, port, error: error.message }),
+      this.#options.logger.warn('a beacon socket reports an error', { family, error: error.message }),
     )
     socket.on('message', (packet, from) => this.#receive(packet, from))
-    if (family === 4) socket.setBroadcast(true)
-    sockets.set(family, socket)
+    this.#shared.set(family, socket)
   }
 
   #closeSockets(): void {
-    for (const socket of [...this.#own.values(), ...this.#shared.values()]) socket.close()
-    this.#own.clear()
+    this.#unhandle?.()
+    for (const socket of this.#shared.values()) socket.close()
     this.#shared.clear()
     this.#closed.clear()
   }
@@ -228,7 +232,7 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
     }
   }
 
-  #receive(packet: Buffer, { address, port }: RemoteInfo): void {
+  #receive(packet: Buffer, { address, port }: HostPort): void {
     const agent = this.#agent
     if (!agent) return
     const on = interfaceOf(address, this.#interfaces)
@@ -277,19 +281,19 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
     if (at.interface !== '' && this.#options.broadcast) this.#events?.seen(sighting)
   }
 
-  #send(action: Extract<Action, { kind: 'announce' | 'send' }>): Promise<void> {
-    const outlet = action.kind === 'announce' ? this.#outlets.get(action.outlet) : undefined
-    const to = action.kind === 'send' ? action.to : outlet && { address: outlet.address, port: BEACON_PORT }
-    const socket = to && this.#own.get(to.address.includes(':') ? 6 : 4)
-    if (!to || !socket) return Promise.resolve()
-    return new Promise((resolve) => {
-      socket.send(action.packet, to.port, to.address, (error) => {
-        if (outlet && action.kind === 'announce') {
-          if (error) this.#failures.set(action.outlet, error.message)
-          else this.#failures.delete(action.outlet)
-        }
-        resolve()
-      })
-    })
+  async #send(action: Extract<Action, { kind: 'announce' | 'send' }>): Promise<void> {
+    const { endpoint } = this.#options
+    if (action.kind === 'send') {
+      endpoint.send(action.packet, action.to)
+      return
+    }
+    const outlet = this.#outlets.get(action.outlet)
+    if (!outlet || endpoint.missing.has(outlet.family)) return
+    try {
+      await endpoint.announce(action.packet, { address: outlet.address, port: BEACON_PORT })
+      this.#failures.delete(action.outlet)
+    } catch (error) {
+      this.#failures.set(action.outlet, (error as Error).message)
+    }
   }
 }
