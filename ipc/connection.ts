@@ -8,7 +8,7 @@ import type { Caller, Handlers, MessageDelivery, MessageRequest, RawAnswer, RawM
 import type { CallId, Codec, Incoming } from './codec.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
-import { METHODS, type MethodName, PROTOCOL } from './methods.ts'
+import { METHODS, type MethodEntry, PROTOCOL } from './methods.ts'
 import { Output } from './output.ts'
 
 /** Calls under way on one connection; at this many it is not read further until some are answered. */
@@ -40,6 +40,9 @@ export interface ConnectionContext {
 
 /** Answering calls; about to become a stream; a stream; being closed for something that cannot be read. */
 type Phase = 'calls' | 'raw' | 'stream' | 'closing'
+
+/** The methods, for names off the wire. */
+const TABLE: ReadonlyMap<string, MethodEntry> = new Map(Object.entries(METHODS))
 
 type AnyHandler = (params: unknown, caller: Caller) => unknown
 
@@ -292,10 +295,10 @@ export class Connection implements Caller {
   #dispatch(method: string, raw: unknown): unknown {
     if (method === 'hello') return this.#hello(raw)
     if (!this.greeted) throw this.#refusal('usage.hello-first')
-    if (!isMethod(method)) throw this.#refusal('usage.unknown-method', `there is no method ${method.slice(0, 64)}`)
-    if (METHODS[method].who === 'owner' && !this.owner)
-      throw this.#refusal('policy.owner-only', `${method} is for the owner`)
-    const params = parseParams(method, raw)
+    const entry = TABLE.get(method)
+    if (!entry) throw this.#refusal('usage.unknown-method', `there is no method ${method.slice(0, 64)}`)
+    if (entry.who === 'owner' && !this.owner) throw this.#refusal('policy.owner-only', `${method} is for the owner`)
+    const params = parseParams(method, entry, raw)
     if (method === 'events.subscribe') return this.#subscribe(params as { topics: string[] }, true)
     if (method === 'events.unsubscribe') return this.#subscribe(params as { topics: string[] }, false)
     const handler = (this.#context.handlers as unknown as Record<string, AnyHandler>)[method]
@@ -310,7 +313,7 @@ export class Connection implements Caller {
   }
 
   #hello(raw: unknown): unknown {
-    const { app, protocol } = parseParams('hello', raw) as { app: string; protocol: number }
+    const { app, protocol } = parseParams('hello', METHODS.hello, raw) as { app: string; protocol: number }
     if (protocol !== PROTOCOL)
       throw this.#refusal('usage.protocol', `this daemon speaks protocol ${PROTOCOL}, not ${protocol}`)
     this.app = app
@@ -383,15 +386,11 @@ function holdEnd(socket: Socket): () => void {
 }
 
 function isRaw(method: string): method is RawMethod {
-  return isMethod(method) && 'raw' in METHODS[method]
+  return TABLE.get(method)?.raw === true
 }
 
-function isMethod(method: string): method is MethodName {
-  return Object.hasOwn(METHODS, method)
-}
-
-function parseParams(method: MethodName, raw: unknown): unknown {
-  const parsed = METHODS[method].params.safeParse(raw ?? {})
+function parseParams(method: string, { params }: MethodEntry, raw: unknown): unknown {
+  const parsed = params.safeParse(raw ?? {})
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
   const where = issue?.path.length ? `${issue.path.join('.')}: ` : ''

@@ -275,7 +275,7 @@ const status = z.object({
   memory: count.describe('Resident set size, in bytes.'),
 })
 
-interface MethodEntry {
+export interface MethodEntry {
   /** One sentence. */
   readonly about: string
   /** `app`: on both sockets. `owner`: on the control socket only. */

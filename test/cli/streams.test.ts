@@ -87,6 +87,19 @@ test('a message reaches the app that listens, and one without a listener ends wi
   expect(await on(anna, ['message', 'ben', 'nobody', 'e2e4'])).toMatchObject({ code: 4 })
 })
 
+test('a listener that asks is asked once for a peer, and one that says no is heard by the sender', async () => {
+  const listener = startCli(['messages', 'asked', '--accept', 'ask', '--json', '--home', ben.home])
+  const printed = createInterface({ input: listener.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]()
+  listener.stdin?.write('no\n')
+  let sent = await on(anna, ['message', 'ben', 'asked', 'hello'])
+  while (sent.code === 4) sent = await on(anna, ['message', 'ben', 'asked', 'hello'])
+  expect(sent).toMatchObject({ code: 5, stderr: expect.stringContaining('peer.not-accepted') })
+  expect(JSON.parse(String((await printed.next()).value))).toMatchObject({ request: { channel: 'asked', expires: 30_000 } })
+  expect(await on(anna, ['message', 'ben', 'asked', 'hello'])).toMatchObject({ code: 5 })
+  listener.kill('SIGINT')
+  expect(await once(listener, 'exit')).toEqual([0, null])
+})
+
 test('a petname is a name for every command, and a blocked peer is refused by policy', async () => {
   expect(await on(anna, ['name', 'ben', 'Benny'])).toMatchObject({ code: 0 })
   expect(await on(anna, ['connect', 'Benny', '--json'])).toMatchObject({
