@@ -94,7 +94,9 @@ test('a listener that asks is asked once for a peer, and one that says no is hea
   let sent = await on(anna, ['message', 'ben', 'asked', 'hello'])
   while (sent.code === 4) sent = await on(anna, ['message', 'ben', 'asked', 'hello'])
   expect(sent).toMatchObject({ code: 5, stderr: expect.stringContaining('peer.not-accepted') })
-  expect(JSON.parse(String((await printed.next()).value))).toMatchObject({ request: { channel: 'asked', expires: 30_000 } })
+  expect(JSON.parse(String((await printed.next()).value))).toMatchObject({
+    request: { channel: 'asked', expires: 30_000 },
+  })
   expect(await on(anna, ['message', 'ben', 'asked', 'hello'])).toMatchObject({ code: 5 })
   listener.kill('SIGINT')
   expect(await once(listener, 'exit')).toEqual([0, null])
