@@ -10,6 +10,7 @@ import { IpcServer } from '../ipc/server.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { SettingsStore } from './config/store.ts'
 import { Connector } from './connect/connector.ts'
+import { SealedPort } from './datagram/datagram-port.ts'
 import { BeaconDiscovery } from './discovery/beacon/beacon.ts'
 import type { DiscoveryMethod } from './discovery/discovery.ts'
 import { HintDiscovery } from './discovery/hints.ts'
@@ -17,6 +18,7 @@ import { Discovery } from './discovery/manager.ts'
 import { MdnsDiscovery } from './discovery/mdns/mdns.ts'
 import { Mdns } from './discovery/mdns/mdns-network.ts'
 import { Doctor } from './doctor/doctor.ts'
+import { PartylineError, toPartylineError } from './errors.ts'
 import { createHandlers, sessionView } from './handlers.ts'
 import { makeCertificate } from './identity/certificate.ts'
 import { acquireHomeLock } from './identity/home-lock.ts'
@@ -38,6 +40,7 @@ import { ChatHistory } from './services/chat-history.ts'
 import { FileService } from './services/files.ts'
 import { MessageService } from './services/messages.ts'
 import { PresenceService } from './services/presence.ts'
+import { SessionHolds } from './services/session-holds.ts'
 import { StreamService } from './services/streams.ts'
 import { SessionManager } from './session/session-manager.ts'
 import { VERSION } from './version.ts'
@@ -108,8 +111,8 @@ class Daemon implements RunningDaemon {
   readonly #settings: SettingsStore
   readonly #book: PeerBook
   readonly #network: Network
-  readonly #udp: UdpEndpoint
   readonly #listener: LinkListener
+  readonly #udp: UdpEndpoint
   readonly #connector: Connector
   readonly #sessions: SessionManager
   readonly #messages: MessageService
@@ -208,15 +211,25 @@ class Daemon implements RunningDaemon {
       onXmpp: (socket) => this.#xmpp.onStream(socket),
     })
 
+    this.#udp = new UdpEndpoint({ clock, logger: logger.part('udp'), refusals })
+    const sealed = new SealedPort({
+      clock,
+      refusals,
+      endpoint: this.#udp,
+      interfaces: () => this.#network.interfaces(),
+    })
+
     // Sessions, and the services that travel in them.
+    const holds = new SessionHolds()
     this.#sessions = new SessionManager({
       clock,
       logger: logger.part('session'),
       refusals,
       connect: (peer, timeout) => this.#connector.connect(peer, timeout),
       dialStream: (...stream) => this.#connector.dialStream(...stream),
+      datagrams: settings.get('session.datagrams') ? sealed : undefined,
       resumeFor: () => settings.get('session.resume-for'),
-      isHeld: () => false,
+      isHeld: (peer) => holds.holds(peer),
       idleClose: () => settings.get('session.idle-close'),
       onMessage: (message) => this.#messages.take(message),
       onStream: (stream) => {
@@ -230,6 +243,7 @@ class Daemon implements RunningDaemon {
         book.connected(facts.peer, name, facts.route, address)
         publish('sessions.opened', { session: sessionView(facts, book) })
         this.#files.sessionOpened(facts.peer)
+        this.#messages.sessionOpened(session)
       },
       onChanged: (session, change) => {
         const { facts } = session
@@ -244,11 +258,24 @@ class Daemon implements RunningDaemon {
         if (this.#sessions.get(peer)) return
         book.disconnected(peer)
         this.#files.sessionClosed(peer)
+        this.#messages.sessionClosed(peer)
         if (by === 'network') void this.#network.check()
       },
     })
     const open = (peer: Identity['peer']) => this.#sessions.open(peer)
-    this.#messages = new MessageService({ open, wall: clock.wall })
+    this.#messages = new MessageService({
+      clock,
+      refusals,
+      open,
+      session: (peer) => this.#sessions.get(peer),
+      sessions: () => this.#sessions.list(),
+      isTrusted: (peer) => book.get(peer).trust === 'trusted',
+      isBlocked,
+      nameOf: (peer) => book.get(peer).petname || book.get(peer).name,
+      requestFor: () => settings.get('messages.request-for'),
+      appSend: () => settings.get('messages.app-send'),
+      appReceive: () => settings.get('messages.app-receive'),
+    })
     this.#streams = new StreamService({
       clock,
       open,
@@ -264,7 +291,6 @@ class Daemon implements RunningDaemon {
       isBlocked,
     })
 
-    this.#udp = new UdpEndpoint({ clock, logger: logger.part('udp'), refusals })
     const beacon = new BeaconDiscovery({
       identity,
       clock,
@@ -334,9 +360,9 @@ class Daemon implements RunningDaemon {
       if (book.isPresent(peer)) this.#files.peerSeen(peer)
     })
     this.#network.onChange((change) => {
-      this.#udp.setInterfaces(change.interfaces)
       const { appeared, vanished, altered, slept } = change
       publish('network.changed', { appeared: [...appeared], vanished: [...vanished], altered: [...altered], slept })
+      this.#udp.setInterfaces(change.interfaces)
       this.#sessions.networkChanged(change.interfaces)
     })
     settings.onChange(() => this.#discovery.rename(this.name))
@@ -347,6 +373,7 @@ class Daemon implements RunningDaemon {
         identity,
         book,
         sessions: this.#sessions,
+        holds,
         messages: this.#messages,
         streams: this.#streams,
         files: this.#files,
@@ -385,12 +412,7 @@ class Daemon implements RunningDaemon {
   async start(): Promise<void> {
     const { port } = this.#options
     try {
-      await Promise.all([
-        this.#network.start(),
-        this.#listener.listen(port ?? this.#settings.get('port'), port !== undefined),
-      ])
-      // Without it links still work; the beacon says what is missing.
-      await this.#udp.bind(this.port).catch((error: Error) => this.#logger.warn(error.message))
+      await Promise.all([this.#network.start(), this.#openPort(port ?? this.#settings.get('port'), port !== undefined)])
       this.#udp.setInterfaces(this.#network.interfaces())
       await this.#ipc.listen({ app: this.places.appSocket, control: this.places.controlSocket, appMode: 0o600 })
       await this.#discovery.start(
@@ -406,6 +428,22 @@ class Daemon implements RunningDaemon {
       throw error
     }
     this.#logger.info('ready', { id: this.id, port: this.port, socket: this.socket })
+  }
+
+  /** Opens the port for TCP and UDP alike; if either is taken, both are opened on another, unless this one is insisted on. */
+  async #openPort(port: number, insist: boolean): Promise<void> {
+    for (const wish of insist ? [port] : [port, 0, 0, 0]) {
+      await this.#listener.listen(wish, insist)
+      try {
+        return await this.#udp.bind(this.#listener.port)
+      } catch (error) {
+        const { code } = toPartylineError(error)
+        // Without any UDP the rest still works; `status` tells.
+        if (code !== 'local.port-taken') return this.#logger.warn('no UDP port', { error: String(error) })
+        await this.#listener.stop()
+      }
+    }
+    throw new PartylineError('local.port-taken', `no port is free for both TCP and UDP`)
   }
 
   stop(): Promise<void> {
