@@ -59,7 +59,9 @@ export class BareHost {
       port: () => this.#listener.port,
       greetingTimeout: HANDSHAKE,
       onElected: (elected) => this.#sessions.take(elected),
-      onStream: (peer, session, stream, link) => this.#sessions.takeStream(peer, session, stream, link),
+      holds: (peer) => this.#sessions.holds(peer),
+      suspend: (peer, session) => this.#sessions.suspend(peer, session),
+      onStream: (...stream) => this.#sessions.takeStream(...stream),
     })
     this.#listener = new LinkListener({
       tls,
@@ -73,11 +75,15 @@ export class BareHost {
       logger,
       refusals,
       connect: (peer, timeout) => this.#connector.connect(peer, timeout),
-      dialStream: (session, stream) => this.#connector.dialStream(session, stream),
+      dialStream: (...stream) => this.#connector.dialStream(...stream),
+      datagrams: undefined,
+      resumeFor: () => 0,
+      isHeld: () => true,
       idleClose: () => 0,
       onMessage,
       onStream,
       onOpened: () => {},
+      onChanged: () => {},
       onClosed: () => {},
     })
   }

@@ -1,17 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messagesOver } from './framing.ts'
+import { PacketFlow } from './packet-flow.ts'
 import { Pump } from './pump.ts'
 import { PURPOSES, type Purpose } from './service.ts'
 import { median, quantile } from './statistics.ts'
 import type { Conversation, Pipe } from './transport.ts'
 
-/** Content of a packet, in bytes: with what the subjects put around it still within 1,200. */
-export const PACKET = 1024
 /** Messages, and their bytes, that may be unacknowledged. */
 const WINDOW = 1000
 const WINDOW_BYTES = 2 * 1024 * 1024
-/** Packets handed over whose sending is not done. */
-const PACKET_WINDOW = 64
 /** Round trips that are not counted, and how long the counted ones may take together, in ms. */
 const WARM_UP = 200
 const PATIENCE = 5000
@@ -94,16 +91,12 @@ export class BenchClient {
     this.#stop = () => pump.stop()
   }
 
-  /** Sends packets as fast as they are taken. */
+  /** Sends packets as fast as the other end takes them. */
   async packets(): Promise<void> {
     const packets = (await this.#talk()).packets?.()
     if (!packets) throw new Error('it has no packets')
-    const payload = Buffer.alloc(PACKET, 7)
-    const pump: Pump = new Pump({
-      window: PACKET_WINDOW,
-      send: () => packets.send(payload, () => pump.settled(1)),
-    })
-    this.#stop = () => pump.stop()
+    const flow = new PacketFlow(packets)
+    this.#stop = () => flow.stop()
   }
 
   /** Opens conversations until there are so many, and keeps them. */

@@ -1,9 +1,9 @@
 /** `iperf3` between the two hosts: what the network and the kernel give without encryption, a limit for everything else. */
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { PACKET } from './client.ts'
 import { type BenchHost, type HostPair, within } from './hosts.ts'
 import type { Metric } from './metrics.ts'
+import { PACKET } from './packet-flow.ts'
 import type { Report } from './report.ts'
 
 const SECONDS = 2

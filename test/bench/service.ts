@@ -1,4 +1,5 @@
 import { acknowledge } from './framing.ts'
+import { PacketReporter } from './packet-flow.ts'
 import type { Pipe } from './transport.ts'
 
 /** What the first byte on a pipe asks of the serving process. */
@@ -9,13 +10,22 @@ export type Purpose = keyof typeof PURPOSES
 export class Service {
   bytes = 0
   messages = 0
-  packets = 0
+  packetCount = 0
 
   take(pipe: Pipe): void {
     pipe.onData = (chunk) => {
       const work = this.#begin(pipe, chunk[0])
       pipe.onData = work
       if (chunk.length > 1) work(chunk.subarray(1))
+    }
+  }
+
+  /** Takes the packets of one sender; `reply` sends a packet back. */
+  packets(reply: (report: Uint8Array) => void): (packet: Uint8Array) => void {
+    const reporter = new PacketReporter(reply)
+    return (packet) => {
+      this.packetCount++
+      reporter.took(packet)
     }
   }
 
@@ -29,8 +39,8 @@ export class Service {
 
   /** The counters now, by the clock of this process. */
   mark(): Mark {
-    const { bytes, messages, packets } = this
-    return { at: performance.now(), bytes, messages, packets }
+    const { bytes, messages, packetCount } = this
+    return { at: performance.now(), bytes, messages, packets: packetCount }
   }
 }
 

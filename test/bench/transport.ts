@@ -25,9 +25,10 @@ export interface Messages {
   uncork(): void
 }
 
-/** Unreliable packets; `left` is called, never before `send` returned, when one was sent or dropped. */
+/** Unreliable packets, and the serving process's words about them. */
 export interface Packets {
-  send(data: Uint8Array, left: () => void): void
+  onReport: (report: Uint8Array) => void
+  send(data: Uint8Array): void
 }
 
 /** A connection to the serving process. */

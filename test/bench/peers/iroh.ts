@@ -100,6 +100,18 @@ class IrohPipe implements Pipe {
   }
 }
 
+function packetsOver(connection: Connection): Packets {
+  const packets: Packets = {
+    onReport: () => {},
+    send: (data) => void connection.sendDatagramWait(Array.from(data)).catch(() => {}),
+  }
+  const read = async (): Promise<void> => {
+    for (;;) packets.onReport(Buffer.from(await connection.readDatagram()))
+  }
+  read().catch(() => {})
+  return packets
+}
+
 export const iroh: Transport = {
   serve: async (service, { host }) => {
     const { endpoint } = await bind(`${host}:0`)
@@ -111,7 +123,8 @@ export const iroh: Transport = {
       }
     }
     const takePackets = async (connection: Connection): Promise<void> => {
-      for (;;) if ((await connection.readDatagram()).length > 0) service.packets++
+      const take = service.packets((report) => void connection.sendDatagramWait(Array.from(report)).catch(() => {}))
+      for (;;) take(Buffer.from(await connection.readDatagram()))
     }
     const accept = async (): Promise<void> => {
       for (;;) {
@@ -138,9 +151,7 @@ export const iroh: Transport = {
           pipe.read().catch(() => {})
           return pipe
         },
-        packets: (): Packets => ({
-          send: (data, left) => void connection.sendDatagramWait(Array.from(data)).then(left, left),
-        }),
+        packets: () => packetsOver(connection),
         close: async () => connection.close(0n, []),
       }
     }

@@ -1,7 +1,8 @@
-/** `node-datachannel` (libdatachannel, WebRTC): a data channel for each stream. Descriptions and candidates travel over a TCP connection. */
+/** `node-datachannel` (libdatachannel, WebRTC): a data channel for each stream. Descriptions, with all candidates, travel over a TCP connection. */
 import { once } from 'node:events'
 import { createServer, connect as dialTcp, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
+import type { Service } from '../service.ts'
 import type { Conversation, Packets, Pipe, Transport } from '../transport.ts'
 import { load } from './load.ts'
 
@@ -19,35 +20,37 @@ interface DataChannel {
 interface PeerConnection {
   close(): void
   setRemoteDescription(sdp: string, type: string): void
-  addRemoteCandidate(candidate: string, mid: string): void
   createDataChannel(label: string, options?: object): DataChannel
-  onLocalDescription(listener: (sdp: string, type: string) => void): void
-  onLocalCandidate(listener: (candidate: string, mid: string) => void): void
+  localDescription(): Description | null
+  onGatheringStateChange(listener: (state: string) => void): void
   onDataChannel(listener: (channel: DataChannel) => void): void
 }
 
 type Rtc = { default: { PeerConnection: new (name: string, options: object) => PeerConnection } }
-type Word = { sdp: string; type: string } | { candidate: string; mid: string }
+
+interface Description {
+  readonly sdp: string
+  readonly type: string
+}
 
 const CHUNK = 64 * 1024
 /** Where writing pauses and goes on, in bytes that wait. */
 const HIGH = 1024 * 1024
 const LOW = 256 * 1024
-const CONFIG = { iceServers: [], maxMessageSize: 256 * 1024 }
+/** One address each: with all of a host's, the checks of those that lead nowhere take most of a second. */
+const config = (bindAddress: string | undefined) => ({ iceServers: [], maxMessageSize: 256 * 1024, bindAddress })
 const PACKETS = 'packets'
 
-/** Descriptions and candidates between a connection and its peer. */
+/** Gives each end the other's description. */
 function signal(peer: PeerConnection, socket: Socket): void {
-  const say = (word: Word): void => {
-    if (socket.writable) socket.write(`${JSON.stringify(word)}\n`)
-  }
-  peer.onLocalDescription((sdp, type) => say({ sdp, type }))
-  peer.onLocalCandidate((candidate, mid) => say({ candidate, mid }))
+  peer.onGatheringStateChange((state) => {
+    if (state === 'complete' && socket.writable) socket.write(`${JSON.stringify(peer.localDescription())}\n`)
+  })
   socket.on('error', () => socket.destroy())
   createInterface(socket).on('line', (line) => {
-    const word = JSON.parse(line) as Word
-    if ('sdp' in word) peer.setRemoteDescription(word.sdp, word.type)
-    else peer.addRemoteCandidate(word.candidate, word.mid)
+    const { sdp, type } = JSON.parse(line) as Description
+    // Who dials begins DTLS: by default the other does, at times before this end listens, which costs a second.
+    peer.setRemoteDescription(sdp.replace('a=setup:actpass', 'a=setup:active'), type)
   })
 }
 
@@ -83,14 +86,14 @@ export const nodeDatachannel: Transport = {
     // Kept: what JavaScript forgets is closed.
     const peers = new Set<PeerConnection>()
     const server = createServer({ noDelay: true }, (socket) => {
-      const peer = new rtc.PeerConnection('server', CONFIG)
+      const peer = new rtc.PeerConnection('server', config(host))
       peers.add(peer)
       socket.once('close', () => {
         peers.delete(peer)
         peer.close()
       })
       peer.onDataChannel((channel) => {
-        if (channel.getLabel() === PACKETS) channel.onMessage(() => service.packets++)
+        if (channel.getLabel() === PACKETS) takePackets(channel, service)
         else service.take(pipeOver(channel))
       })
       signal(peer, socket)
@@ -105,7 +108,8 @@ export const nodeDatachannel: Transport = {
     const { default: rtc } = await load<Rtc>('node-datachannel')
     return async (): Promise<Conversation> => {
       const socket = dialTcp({ host, port, noDelay: true })
-      const peer = new rtc.PeerConnection('client', CONFIG)
+      await once(socket, 'connect')
+      const peer = new rtc.PeerConnection('client', config(socket.localAddress))
       signal(peer, socket)
       const first = peer.createDataChannel('stream')
       await opened(first)
@@ -127,19 +131,19 @@ export const nodeDatachannel: Transport = {
   },
 }
 
+function takePackets(channel: DataChannel, service: Service): void {
+  const take = service.packets((report) => void channel.sendMessageBinary(report))
+  channel.onMessage((data) => take(Buffer.from(data as Uint8Array)))
+}
+
+/** Packets before the channel is open are lost. */
 function packetsOver(channel: DataChannel): Packets {
-  const waiting: (() => void)[] = []
-  channel.setBufferedAmountLowThreshold(LOW)
-  const go = (): void => {
-    for (const left of waiting.splice(0)) left()
-  }
-  channel.onBufferedAmountLow(go)
-  channel.onOpen(go)
-  return {
-    send: (data, left) => {
+  const packets: Packets = {
+    onReport: () => {},
+    send: (data) => {
       if (channel.isOpen()) channel.sendMessageBinary(data)
-      if (!channel.isOpen() || channel.bufferedAmount() >= HIGH) waiting.push(left)
-      else setImmediate(left)
     },
   }
+  channel.onMessage((report) => packets.onReport(Buffer.from(report as Uint8Array)))
+  return packets
 }

@@ -3,7 +3,7 @@
  * ends of a stream each other's id.
  */
 import { type DuplexLike, StreamPipe } from '../stream-pipe.ts'
-import type { Transport } from '../transport.ts'
+import type { Packets, Transport } from '../transport.ts'
 import { load } from './load.ts'
 
 interface UdxSocket {
@@ -24,7 +24,7 @@ interface Udx {
 
 interface SecretStream extends DuplexLike {
   once(event: 'connect' | 'close', listener: () => void): unknown
-  send(data: Uint8Array): Promise<unknown>
+  trySend(data: Uint8Array): void
   readonly opened: Promise<boolean>
 }
 
@@ -51,7 +51,10 @@ export const secretStream: Transport = {
       const raw = udx.createStream(id)
       raw.connect(socket, Buffer.from(hello).readUInt32BE(0), from.port, from.host)
       const stream = new SecretStream(false, raw)
-      stream.on('message', () => service.packets++)
+      stream.on(
+        'message',
+        service.packets((report) => stream.trySend(report)),
+      )
       service.take(new StreamPipe(stream, options))
       const answer = Buffer.alloc(8)
       answer.set(hello.subarray(0, 4), 0)
@@ -95,7 +98,11 @@ export const secretStream: Transport = {
           streams.push(stream)
           return new StreamPipe(stream, options)
         },
-        packets: () => ({ send: (data, left) => void first.send(data).then(left, left) }),
+        packets: () => {
+          const packets: Packets = { onReport: () => {}, send: (data) => first.trySend(data) }
+          first.on('message', (report) => packets.onReport(report))
+          return packets
+        },
         close: async () => {
           for (const stream of streams) stream.destroy()
         },

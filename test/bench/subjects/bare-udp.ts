@@ -56,54 +56,70 @@ function opener(): (packet: Uint8Array) => Uint8Array {
 interface UdxSocket {
   bind(port: number, host: string): void
   address(): { port: number }
-  on(event: 'message', listener: (packet: Uint8Array) => void): unknown
+  on(event: 'message', listener: (packet: Uint8Array, from: { host: string; port: number }) => void): unknown
   send(packet: Uint8Array, port: number, host: string): Promise<unknown>
+}
+
+/** A socket of either kind. */
+interface Udp {
+  readonly port: number
+  onPacket: (packet: Uint8Array, from: { host: string; port: number }) => void
+  send(packet: Uint8Array, port: number, host: string): void
+}
+
+async function dgram(host: string): Promise<Udp> {
+  const socket = createSocket('udp4')
+  socket.bind(0, host)
+  await once(socket, 'listening')
+  const udp: Udp = {
+    port: socket.address().port,
+    onPacket: () => {},
+    send: (packet, port, to) => socket.send(packet, port, to),
+  }
+  socket.on('message', (packet, { address, port }) => udp.onPacket(packet, { host: address, port }))
+  return udp
+}
+
+/** The package brings no types. */
+async function udx(host: string): Promise<Udp> {
+  const name: string = 'udx-native'
+  const { default: Udx } = (await import(name)) as { default: new () => { createSocket(): UdxSocket } }
+  const socket = new Udx().createSocket()
+  socket.bind(0, host)
+  const udp: Udp = {
+    port: socket.address().port,
+    onPacket: () => {},
+    send: (packet, port, to) => void socket.send(packet, port, to),
+  }
+  socket.on('message', (packet, from) => udp.onPacket(packet, from))
+  return udp
 }
 
 /** Variants: `dgram` is `node:dgram` in place of `udx-native`'s sockets, `open` does not seal; a comma between them. */
 export const bareUdp: Transport = {
   serve: async (service, { host, variant }) => {
     const open = variant.includes('open') ? (packet: Uint8Array) => packet : opener()
-    const take = (packet: Uint8Array): void => {
-      if (open(packet).length > 0) service.packets++
+    const udp = await (variant.includes('dgram') ? dgram(host) : udx(host))
+    let from = { host: '', port: 0 }
+    // Few and small, so not worth sealing here.
+    const take = service.packets((report) => udp.send(report, from.port, from.host))
+    udp.onPacket = (packet, sender) => {
+      from = sender
+      take(open(packet))
     }
-    if (!variant.includes('dgram')) {
-      const socket = await udxSocket()
-      socket.bind(0, host)
-      socket.on('message', take)
-      return { host, port: socket.address().port, detail: '' }
-    }
-    const socket = createSocket('udp4', take)
-    socket.bind(0, host)
-    await once(socket, 'listening')
-    return { host, port: socket.address().port, detail: '' }
+    return { host, port: udp.port, detail: '' }
   },
   prepare: async ({ host, port }, { variant }) => {
     const seal = variant.includes('open') ? (data: Uint8Array) => data : sealer()
-    const packets = variant.includes('dgram')
-      ? overDgram(host, port, seal)
-      : overUdx(await udxSocket(), host, port, seal)
+    const udp = await (variant.includes('dgram') ? dgram('0.0.0.0') : udx('0.0.0.0'))
     return async () => ({
       pipe: () => Promise.reject(new Error('UDP has no streams')),
-      packets: () => packets,
+      packets: () => {
+        const packets: Packets = { onReport: () => {}, send: (data) => udp.send(seal(data), port, host) }
+        udp.onPacket = (report) => packets.onReport(report)
+        return packets
+      },
       close: async () => {},
     })
   },
-}
-
-/** The package brings no types. */
-async function udxSocket(): Promise<UdxSocket> {
-  const name: string = 'udx-native'
-  const { default: Udx } = (await import(name)) as { default: new () => { createSocket(): UdxSocket } }
-  return new Udx().createSocket()
-}
-
-function overUdx(socket: UdxSocket, host: string, port: number, seal: (data: Uint8Array) => Uint8Array): Packets {
-  socket.bind(0, '0.0.0.0')
-  return { send: (data, left) => void socket.send(seal(data), port, host).then(left, left) }
-}
-
-function overDgram(host: string, port: number, seal: (data: Uint8Array) => Uint8Array): Packets {
-  const socket = createSocket('udp4')
-  return { send: (data, left) => socket.send(seal(data), port, host, left) }
 }

@@ -1,26 +1,40 @@
 /** Partyline from app to app: two programs with the SDK, each at the socket of its daemon. */
-import { connect } from '../../../ipc/index.ts'
+import { type Client, connect, type Message } from '../../../ipc/index.ts'
 import { StreamPipe } from '../stream-pipe.ts'
-import type { Messages, Transport } from '../transport.ts'
+import type { Messages, Packets, Transport } from '../transport.ts'
 
-const CHANNELS = { count: 'bench.count', there: 'bench.there', back: 'bench.back', packets: 'bench.packets' } as const
+const CHANNELS = {
+  count: 'bench.count',
+  there: 'bench.there',
+  back: 'bench.back',
+  packets: 'bench.packets',
+  reports: 'bench.reports',
+} as const
 const SERVICE = 'bench'
+
+/** Hands every message of a channel over. */
+async function each(client: Client, channel: string, take: (message: Message) => void): Promise<void> {
+  const messages = await client.messages(channel)
+  const run = async (): Promise<void> => {
+    for await (const message of messages) take(message)
+  }
+  void run()
+}
 
 export const partylineApp: Transport = {
   serve: async (service, { home }) => {
     const client = await connect({ home, app: 'bench' })
-    const each = async (channel: string, take: (message: { from: string; data: Uint8Array }) => void) => {
-      const messages = await client.messages(channel)
-      const run = async (): Promise<void> => {
-        for await (const message of messages) take(message)
-      }
-      void run()
+    const send = (peer: string, channel: string, data: Uint8Array, reliable = true): void => {
+      client.call('messages.send', { peer, channel, data, reliable }).catch(() => {})
     }
-    await each(CHANNELS.count, () => service.messages++)
-    await each(CHANNELS.packets, () => service.packets++)
-    await each(CHANNELS.there, ({ from, data }) => {
-      client.call('messages.send', { peer: from, channel: CHANNELS.back, data }).catch(() => {})
+    let sender = ''
+    const take = service.packets((report) => send(sender, CHANNELS.reports, report, false))
+    await each(client, CHANNELS.count, () => service.messages++)
+    await each(client, CHANNELS.packets, ({ from, data }) => {
+      sender = from
+      take(data)
     })
+    await each(client, CHANNELS.there, ({ from, data }) => send(from, CHANNELS.back, data))
     const streams = async (): Promise<void> => {
       for await (const stream of client.listen(SERVICE)) service.take(new StreamPipe(stream.socket))
     }
@@ -31,6 +45,8 @@ export const partylineApp: Transport = {
   prepare: async ({ detail: peer }, { home }) => {
     const client = await connect({ home, app: 'bench' })
     const back = await client.messages(CHANNELS.back)
+    const packets: Packets = { onReport: () => {}, send: () => {} }
+    await each(client, CHANNELS.reports, ({ data }) => packets.onReport(data))
     return async () => {
       await client.call('sessions.open', { peer })
       return {
@@ -54,12 +70,13 @@ export const partylineApp: Transport = {
             client.call('messages.send', { peer, channel: CHANNELS.there, data: payload }),
           ])
         },
-        packets: () => ({
-          send: (data, left) =>
+        packets: () => {
+          packets.send = (data) =>
             void client
               .call('messages.send', { peer, channel: CHANNELS.packets, data, reliable: false })
-              .then(left, left),
-        }),
+              .catch(() => {})
+          return packets
+        },
         close: async () => {
           await client.call('sessions.close', { peer })
         },

@@ -1,10 +1,10 @@
 /** Partyline from daemon to daemon, without the sockets of apps: sessions between two bare hosts. */
-import type { SessionStream } from '../../../daemon/session/session.ts'
+import type { IncomingMessage, SessionStream } from '../../../daemon/session/session.ts'
 import type { PeerId } from '../../../daemon/types.ts'
 import { BareHost } from '../bare-session.ts'
-import type { Messages, Pipe, Transport } from '../transport.ts'
+import type { Messages, Packets, Pipe, Transport } from '../transport.ts'
 
-const CHANNELS = { count: 'count', there: 'there', back: 'back', packets: 'packets' } as const
+const CHANNELS = { count: 'count', there: 'there', back: 'back', packets: 'packets', reports: 'reports' } as const
 const SERVICE = 'bench'
 const CHUNK = 256 * 1024
 
@@ -33,10 +33,21 @@ function pipeOver(stream: SessionStream): { pipe: Pipe; begin: () => void } {
 
 export const partylineBare: Transport = {
   serve: async (service, { host }) => {
+    let sender = '' as PeerId
+    const take = service.packets((report) => {
+      served
+        .session(sender)
+        ?.send(CHANNELS.reports, report, { reliable: false })
+        .catch(() => {})
+    })
+    const packet = ({ peer, data }: IncomingMessage): void => {
+      sender = peer
+      take(data)
+    }
     const served = await BareHost.create({
       onMessage: (message) => {
         if (message.channel === CHANNELS.count) service.messages++
-        else if (message.channel === CHANNELS.packets) service.packets++
+        else if (message.channel === CHANNELS.packets) packet(message)
         else void served.session(message.peer)?.send(CHANNELS.back, message.data)
         message.accept()
       },
@@ -56,10 +67,12 @@ export const partylineBare: Transport = {
 
   prepare: async ({ host, port, detail }) => {
     let came = (): void => {}
+    const packets: Packets = { onReport: () => {}, send: () => {} }
     const handlers = {
-      onMessage: (message: { accept(): void }) => {
+      onMessage: (message: IncomingMessage) => {
         message.accept()
-        came()
+        if (message.channel === CHANNELS.reports) packets.onReport(message.data)
+        else came()
       },
       onStream: () => {},
     }
@@ -90,9 +103,10 @@ export const partylineBare: Transport = {
             came = resolve
             session.send(CHANNELS.there, payload).catch(reject)
           }),
-        packets: () => ({
-          send: (data, left) => void session.send(CHANNELS.packets, data, { reliable: false }).then(left, left),
-        }),
+        packets: () => {
+          packets.send = (data) => void session.send(CHANNELS.packets, data, { reliable: false }).catch(() => {})
+          return packets
+        },
         close: () => session.close(),
       }
     }
