@@ -1,4 +1,3 @@
-import type { Duplex } from 'node:stream'
 import type { ErrorCode } from '../errors.ts'
 import type { Carrier, HostPort, Milliseconds, PeerId, Route } from '../types.ts'
 import type { FakeNetworkSettings } from './fake-network.ts'

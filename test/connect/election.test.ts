@@ -7,7 +7,7 @@ const LONGEST_CONNECT = 10_001
 
 /** Both hosts dial, links are cut, hosts are restarted; then it becomes quiet. Throws where a rule is broken. */
 async function scenario(seed: number): Promise<void> {
-  const network = new SimulatedNetwork(seed, (of, peer) => new SimulatedHost(of, peer))
+  const network = new SimulatedNetwork<SimulatedHost>(seed, (of, peer) => new SimulatedHost(of, peer))
   const { random, hosts } = network
   const [a, b] = hosts
   const oneWay = random()
@@ -55,7 +55,7 @@ describe('symmetric connect', () => {
     'replaces a session that the other side silently lost because it %s, long before keepalive finds out',
     async (_why, lose) => {
       for (let seed = 1; seed <= 50; seed++) {
-        const network = new SimulatedNetwork(seed, (of, peer) => new SimulatedHost(of, peer))
+        const network = new SimulatedNetwork<SimulatedHost>(seed, (of, peer) => new SimulatedHost(of, peer))
         const [a, b] = network.hosts
         for (const host of network.hosts) network.reaches.set(host, true)
         void a.connector.connect(b.peer)

@@ -87,7 +87,8 @@ const another: MdnsService = {
 }
 
 await network.start()
-await endpoint.bind(Number(port))
+// Two on one host may be given the same port; methods but the beacon do without it.
+await endpoint.bind(Number(port)).catch((error: Error) => logger.warn(error.message))
 endpoint.setInterfaces(network.interfaces())
 network.onChange((change) => {
   endpoint.setInterfaces(change.interfaces)

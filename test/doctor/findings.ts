@@ -69,6 +69,9 @@ export function session(change: Partial<SessionView> = {}): SessionView {
     rtt: 0.4,
     age: 1000,
     streams: 0,
+    state: 'open',
+    datagrams: 'open',
+    fake: false,
     ...change,
   }
 }

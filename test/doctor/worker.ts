@@ -51,6 +51,8 @@ const connector = new Connector({
   name: () => name,
   port: () => PORT,
   greetingTimeout: 4000,
+  holds: () => ({ session: '', heard: false }),
+  suspend: () => undefined,
   onElected: () => {},
   onStream: () => false,
 })

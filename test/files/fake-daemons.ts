@@ -190,13 +190,13 @@ export class FakeHost {
       },
       fetchOffer: async (offer, meta) => {
         require()
-        return { socket: (await this.service.fetch(offer, meta)).socket, meta }
+        return { socket: socketOf(await this.service.fetch(offer, meta)), meta }
       },
       serveOffer: async (offer, signal) => {
         require()
         const either = signal ? AbortSignal.any([signal, this.#life.signal]) : this.#life.signal
         const { stream, meta } = await this.service.serve(offer, either)
-        return { socket: stream.socket, meta }
+        return { socket: socketOf(stream), meta }
       },
     }
   }
@@ -305,4 +305,9 @@ export class FakeLan {
   #other(host: FakeHost): FakeHost {
     return host === this.a ? this.b : this.a
   }
+}
+
+/** The end of a fake stream that an app holds. */
+function socketOf(stream: SessionStream): Duplex {
+  return (stream as unknown as { readonly socket: Duplex }).socket
 }

@@ -1,4 +1,3 @@
-import { PassThrough } from 'node:stream'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type ErrorCode, PartylineError } from '../../daemon/errors.ts'
@@ -48,8 +47,9 @@ function app(): Caller & { leave: () => void } {
   }
 }
 
-function streamFrom(peer: PeerId): SessionStream {
-  return { peer, socket: new PassThrough() } as unknown as SessionStream
+function streamFrom(peer: PeerId): SessionStream & { readonly resets: string[] } {
+  const resets: string[] = []
+  return { peer, resets, reset: (code: string) => resets.push(code) } as unknown as ReturnType<typeof streamFrom>
 }
 
 beforeEach(() => {
@@ -237,7 +237,7 @@ describe('an own offer', () => {
     const other = streamFrom(BEN)
     accepting[0]?.give(other, '')
     await settle()
-    expect(other.socket.destroyed).toBe(true)
+    expect(other.resets).toEqual(['peer.no-service'])
     accepting[1]?.give(streamFrom(ANNA), '{}')
     expect(await serving).toMatchObject({ meta: '{}', stream: { peer: ANNA } })
   })

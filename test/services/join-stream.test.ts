@@ -34,8 +34,8 @@ describe('apps joined by a stream', () => {
     far.end(back)
     const [got, returned] = await Promise.all([read(far), read(near)])
     expect([hash(got), hash(returned)]).toEqual([hash(there), hash(back)])
-    expect(await streams[0].outcome).toEqual({ clean: true, sent: there.length, received: back.length })
-    expect(await streams[1].outcome).toEqual({ clean: true, sent: back.length, received: there.length })
+    expect(await streams[0].outcome).toEqual({ clean: true, sent: there.length, received: back.length, unconfirmed: 0 })
+    expect(await streams[1].outcome).toEqual({ clean: true, sent: back.length, received: there.length, unconfirmed: 0 })
   })
 
   it('may go on writing when the other has written everything', async () => {
@@ -55,7 +55,7 @@ describe('apps joined by a stream', () => {
     const [near, nearDaemon] = await socketPair()
     const [far, farDaemon] = await socketPair()
     const streams = await pair.stream('bert')
-    streams[0].socket.write('from the peer ')
+    streams[0].write(Buffer.from('from the peer '))
     nearDaemon.unshift(Buffer.from('early '))
     near.end('late')
     joinStream(nearDaemon, streams[1])

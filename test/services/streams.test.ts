@@ -1,4 +1,3 @@
-import { PassThrough } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { PartylineError } from '../../daemon/errors.ts'
@@ -8,15 +7,14 @@ import type { PeerId } from '../../daemon/types.ts'
 import { VirtualClock } from '../virtual-clock.ts'
 
 const ANNA = 'a'.repeat(52) as PeerId
-const CLEAN: StreamOutcome = { clean: true, sent: 1, received: 2 }
+const CLEAN: StreamOutcome = { clean: true, sent: 1, received: 2, unconfirmed: 0 }
 
 class Stream implements SessionStream {
   readonly id: string
   readonly peer = ANNA
   readonly service: string
-  readonly socket = new PassThrough()
-  readonly end = Promise.withResolvers<StreamOutcome>()
-  readonly outcome = this.end.promise
+  readonly whole = Promise.withResolvers<StreamOutcome>()
+  readonly outcome = this.whole.promise
   readonly half = Promise.withResolvers<StreamOutcome>()
   readonly incoming = this.half.promise
 
@@ -25,12 +23,14 @@ class Stream implements SessionStream {
     this.service = service
   }
 
-  endWriting(): void {}
-  endReading(): Promise<boolean> {
-    return Promise.resolve(true)
+  read(): void {}
+  write(): boolean {
+    return true
   }
+  pause(): void {}
+  resume(): void {}
+  end(): void {}
   reset(): void {}
-  onProgress(): void {}
 }
 
 let lastId = 0
@@ -174,7 +174,7 @@ describe('outcomes', () => {
     opened[0]?.half.resolve({ ...CLEAN, sent: 0 })
     expect(await half).toMatchObject({ sent: 0 })
     expect(closed).toEqual([])
-    opened[0]?.end.resolve(CLEAN)
+    opened[0]?.whole.resolve(CLEAN)
     expect(await both).toEqual(CLEAN)
     expect(await streams.outcome(id, 'both')).toEqual(CLEAN)
     expect(closed).toEqual([`${id} true`])
@@ -190,13 +190,13 @@ describe('outcomes', () => {
     const ids: string[] = []
     for (let i = 0; i < 1100; i++) {
       ids.push((await streams.open(ANNA, 'files')).id)
-      opened.at(-1)?.end.resolve(CLEAN)
+      opened.at(-1)?.whole.resolve(CLEAN)
     }
     await turn()
     const [first = '', last = ''] = [ids[0], ids.at(-1)]
     await expect(streams.outcome(first, 'both')).rejects.toMatchObject({ code: 'usage.invalid-argument' })
     expect(await streams.outcome(last, 'both')).toEqual(CLEAN)
-    opened[0]?.end.resolve({ ...CLEAN, clean: false, error: 'peer.reset' })
+    opened[0]?.whole.resolve({ ...CLEAN, clean: false, error: 'peer.reset' })
     expect(await streams.outcome(open.id, 'both')).toMatchObject({ clean: false, error: 'peer.reset' })
   })
 })

@@ -109,6 +109,7 @@ export class Side {
       clock,
       refusals: this.refusals,
       writer: new FrameWriter(),
+      datagrams: undefined,
       dialStream: (_, ...stream) => dialStream(...stream),
       onMessage: (message) => {
         this.messages.add(message)
