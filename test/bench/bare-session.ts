@@ -5,23 +5,36 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { systemClock } from '../../daemon/clock.ts'
 import { Connector } from '../../daemon/connect/connector.ts'
+import { type DatagramPort, SealedPort } from '../../daemon/datagram/datagram-port.ts'
 import { makeCertificate } from '../../daemon/identity/certificate.ts'
 import { type Identity, identityOf } from '../../daemon/identity/key.ts'
 import { createTlsDial } from '../../daemon/link/tls-dial.ts'
 import { LinkListener } from '../../daemon/link/tls-listen.ts'
 import { tlsOptions } from '../../daemon/link/tls-options.ts'
 import { createLogger } from '../../daemon/logger.ts'
+import { UdpEndpoint } from '../../daemon/network/udp-endpoint.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import type { IncomingMessage, IncomingStream, Session } from '../../daemon/session/session.ts'
 import { SessionManager } from '../../daemon/session/session-manager.ts'
 import type { HostPort, PeerId } from '../../daemon/types.ts'
 
 const HANDSHAKE = 5000
+const RESUME_FOR = 30_000
 const MANY = 10_000
 
 interface Handlers {
   readonly onMessage: (message: IncomingMessage) => void
   readonly onStream: (stream: IncomingStream) => void
+}
+
+const logger = createLogger('error', () => {})
+
+/** A UDP port for sealed datagrams, which the hosts of one process share. */
+export async function openDatagramPort(): Promise<DatagramPort> {
+  const refusals = new Refusals()
+  const endpoint = new UdpEndpoint({ clock: systemClock, logger, refusals })
+  await endpoint.bind(0)
+  return new SealedPort({ clock: systemClock, refusals, endpoint, interfaces: () => [] })
 }
 
 /** A host that takes everything from everybody. */
@@ -32,15 +45,19 @@ export class BareHost {
   readonly #sessions: SessionManager
   readonly #addresses = new Map<PeerId, HostPort>()
 
-  static async create(handlers: Handlers): Promise<BareHost> {
+  static async create(handlers: Handlers, datagrams: DatagramPort): Promise<BareHost> {
     const identity = identityOf(generateKeyPairSync('ed25519').privateKey)
-    return new BareHost(identity, tlsOptions(await makeCertificate(identity)), handlers)
+    return new BareHost(identity, tlsOptions(await makeCertificate(identity)), handlers, datagrams)
   }
 
-  private constructor(identity: Identity, tls: ReturnType<typeof tlsOptions>, { onMessage, onStream }: Handlers) {
+  private constructor(
+    identity: Identity,
+    tls: ReturnType<typeof tlsOptions>,
+    { onMessage, onStream }: Handlers,
+    datagrams: DatagramPort,
+  ) {
     this.peer = identity.peer
     const clock = systemClock
-    const logger = createLogger('error', () => {})
     const refusals = new Refusals()
     this.#connector = new Connector({
       self: identity.peer,
@@ -76,8 +93,8 @@ export class BareHost {
       refusals,
       connect: (peer, timeout) => this.#connector.connect(peer, timeout),
       dialStream: (...stream) => this.#connector.dialStream(...stream),
-      datagrams: undefined,
-      resumeFor: () => 0,
+      datagrams,
+      resumeFor: () => RESUME_FOR,
       isHeld: () => true,
       idleClose: () => 0,
       onMessage,

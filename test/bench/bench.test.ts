@@ -47,12 +47,13 @@ test('a worker that fails says why', async () => {
   await worker.stop()
 })
 
-test('a worker that does not answer in time is given up and ended', async () => {
+test('a worker that hangs is given up and ended', async () => {
   await using hosts = await hostPair(true)
   await using lives = await mkdtempDisposable(join(tmpdir(), 'bench-test-'))
   const worker = new Worker(hosts.a, 'serve', 'unix', { path: join(lives.path, 'socket') })
   await worker.ready()
-  await expect(worker.ask({ do: 'mark' }, 0)).rejects.toThrow('serve unix, mark: no answer within 0 s')
+  process.kill(worker.pid, 'SIGSTOP')
+  await expect(worker.ask({ do: 'mark' }, 10)).rejects.toThrow('serve unix, mark: no answer within 0.01 s')
   await worker.stop()
   expect(() => process.kill(worker.pid, 0)).toThrow('ESRCH')
 })

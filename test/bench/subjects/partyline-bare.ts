@@ -1,7 +1,7 @@
 /** Partyline from daemon to daemon, without the sockets of apps: sessions between two bare hosts. */
 import type { IncomingMessage, SessionStream } from '../../../daemon/session/session.ts'
 import type { PeerId } from '../../../daemon/types.ts'
-import { BareHost } from '../bare-session.ts'
+import { BareHost, openDatagramPort } from '../bare-session.ts'
 import type { Messages, Packets, Pipe, Transport } from '../transport.ts'
 
 const CHANNELS = { count: 'count', there: 'there', back: 'back', packets: 'packets', reports: 'reports' } as const
@@ -44,24 +44,27 @@ export const partylineBare: Transport = {
       sender = peer
       take(data)
     }
-    const served = await BareHost.create({
-      onMessage: (message) => {
-        if (message.channel === CHANNELS.count) service.messages++
-        else if (message.channel === CHANNELS.packets) packet(message)
-        else void served.session(message.peer)?.send(CHANNELS.back, message.data)
-        message.accept()
+    const served = await BareHost.create(
+      {
+        onMessage: (message) => {
+          if (message.channel === CHANNELS.count) service.messages++
+          else if (message.channel === CHANNELS.packets) packet(message)
+          else void served.session(message.peer)?.send(CHANNELS.back, message.data)
+          message.accept()
+        },
+        onStream: (incoming) => {
+          incoming.accept().then(
+            (stream) => {
+              const { pipe, begin } = pipeOver(stream)
+              service.take(pipe)
+              begin()
+            },
+            () => {},
+          )
+        },
       },
-      onStream: (incoming) => {
-        incoming.accept().then(
-          (stream) => {
-            const { pipe, begin } = pipeOver(stream)
-            service.take(pipe)
-            begin()
-          },
-          () => {},
-        )
-      },
-    })
+      await openDatagramPort(),
+    )
     return { host, port: await served.listen(), detail: served.peer }
   },
 
@@ -76,7 +79,7 @@ export const partylineBare: Transport = {
       },
       onStream: () => {},
     }
-    const one = await BareHost.create(handlers)
+    const one = await BareHost.create(handlers, await openDatagramPort())
     return async () => {
       const session = await one.open(detail as PeerId, { address: host, port })
       return {
