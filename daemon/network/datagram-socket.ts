@@ -10,7 +10,7 @@ import type { HostPort } from '../types.ts'
  */
 export const MAX_DATAGRAM = 2047
 /** What may wait in a socket for the kernel to take it; each datagram counts as `OVERHEAD` bytes more than it has. */
-export const MAX_QUEUED = 128 * 1024
+const MAX_QUEUED = 128 * 1024
 const OVERHEAD = 512
 /** Asked for; what the system grants may be less. */
 const BUFFER_SIZE = 4 * 1024 * 1024

@@ -26,7 +26,7 @@ interface UdpEndpointOptions {
 }
 
 /** Told of a destination to which nothing can be sent, with the system's code: `ENETUNREACH`, `EHOSTUNREACH`, `EPERM`, `EMSGSIZE`, … */
-export type SendErrorHandler = (to: HostPort, code: string) => void
+type SendErrorHandler = (to: HostPort, code: string) => void
 
 /**
  * The daemon's one UDP port, for IPv4 and IPv6. Datagrams leave with the don't-fragment bit, and are never fragmented here.
@@ -122,7 +122,7 @@ export class UdpEndpoint {
 
   /**
    * Sends without waiting. The buffer may be used again when this returns, unless the datagram is queued: then it is given away for good. At
-   * most `MAX_QUEUED` bytes wait for the kernel; what comes on top is dropped. For one destination pass the same `to` each time.
+   * most 128 KiB wait for the kernel; what comes on top is dropped. For one destination pass the same `to` each time.
    */
   send(packet: Buffer, to: HostPort): SendResult {
     if (packet.length > MAX_DATAGRAM) return this.#fail(to, 'EMSGSIZE')
