@@ -24,6 +24,13 @@ const MAX_ACKNOWLEDGEMENTS = 512
 const MAX_ANSWERS = 1024 * 1024
 /** Bytes that the peer has not confirmed; nothing but confirmations is written above that. */
 const MAX_UNCONFIRMED = 10 * 1024 * 1024
+/** How long an acknowledgement may wait for a message to go with, where one usually follows; a round trip then takes one write each way less. */
+const COMPANY: Milliseconds = 1
+/** How many replies in a row make it worth the wait, and how many acknowledgements go at once after a wait in vain. */
+const REPLIES_WANTED = 4
+const AFTER_VAIN = -32
+/** Runs of acknowledgements that may wait. */
+const MAX_WAITING_RUNS = 64
 /** After so many bytes the peer is told what has arrived, asked or not. */
 const CONFIRM_AFTER = 64 * 1024
 
@@ -76,6 +83,11 @@ export class SessionCore {
   #urgent: Urgent[] = []
   #urgentBytes = 0
   #settled: Settled[] = []
+  /** Acknowledgements wait until then for company. */
+  #companyUntil = Number.POSITIVE_INFINITY
+  /** When the last acknowledgement was due, and how many in a row were followed by a message at once. */
+  #settledAt = Number.NEGATIVE_INFINITY
+  #replies = 0
   #lastPing = 0
   #attached = true
   #heard: Milliseconds
@@ -131,7 +143,8 @@ export class SessionCore {
   /** When `tick` wants to be called next. */
   get deadline(): Milliseconds {
     if (!this.#attached) return this.#gatheringUntil
-    return Math.min(Math.max(this.#heard, this.#asked) + KEEPALIVE, this.#doubtedUntil, this.#gatheringUntil)
+    const next = Math.max(this.#heard, this.#asked) + KEEPALIVE
+    return Math.min(next, this.#doubtedUntil, this.#gatheringUntil, this.#companyUntil)
   }
 
   /** Bytes off the link. Whatever they are, this does not throw: what is illegal ends the session. */
@@ -204,6 +217,8 @@ export class SessionCore {
       message.done(endError(this.#closed))
       return 0
     }
+    if (now - this.#settledAt <= COMPANY && this.#replies < REPLIES_WANTED) this.#replies++
+    this.#settledAt = Number.NEGATIVE_INFINITY
     const number = this.#outbox.add(message, now)
     if (gather === 0 || this.#outbox.queuedBytes >= 1200) this.flush()
     else this.#gatheringUntil = Math.min(this.#gatheringUntil, now + gather)
@@ -217,11 +232,18 @@ export class SessionCore {
   }
 
   /** Tells the sender what became of its message: delivered, or refused with a code. */
-  settle({ id, reliable }: Arrived, code = ''): void {
+  settle({ id, reliable }: Arrived, now: Milliseconds, code = ''): void {
     if (!this.#inbox.settle(id) || !reliable || this.#closed) return
     const last = this.#settled.at(-1)
     if (last && last.code === code && last.first + last.count === id && last.count < 0xffff) last.count++
     else this.#settled.push({ first: id, count: 1, code })
+    this.#settledAt = now
+    if (this.#replies < REPLIES_WANTED || this.#settled.length >= MAX_WAITING_RUNS) return this.#acknowledge()
+    if (this.#companyUntil === Number.POSITIVE_INFINITY) this.#companyUntil = now + COMPANY
+  }
+
+  #acknowledge(): void {
+    this.#companyUntil = Number.POSITIVE_INFINITY
     this.#events.wake()
   }
 
@@ -259,6 +281,10 @@ export class SessionCore {
   tick(now: Milliseconds): void {
     if (this.#closed) return
     if (now >= this.#gatheringUntil) this.flush()
+    if (now >= this.#companyUntil) {
+      this.#replies = AFTER_VAIN
+      this.#acknowledge()
+    }
     this.#dropPings(({ at }) => now - at >= DEAD_AFTER)
     if (!this.#attached) return
     if (now >= this.#doubtedUntil) return this.#events.silent()
@@ -274,7 +300,8 @@ export class SessionCore {
     if (!this.#attached) return false
     if (this.#isAsked || this.#received - this.#told >= CONFIRM_AFTER) return true
     if (this.#unconfirmed.size >= MAX_UNCONFIRMED) return false
-    if (this.#urgent.length > 0 || this.#settled.length > 0) return true
+    if (this.#urgent.length > 0) return true
+    if (this.#settled.length > 0 && this.#companyUntil === Number.POSITIVE_INFINITY) return true
     return !this.#closed && this.#gatheringUntil === Number.POSITIVE_INFINITY && this.#isOpen && this.#outbox.ready
   }
 
@@ -412,6 +439,7 @@ export class SessionCore {
     const entries = this.#settled
     if (entries.length === 0) return
     this.#settled = []
+    this.#companyUntil = Number.POSITIVE_INFINITY
     for (let from = 0; from < entries.length; from += MAX_ACKNOWLEDGEMENTS) {
       const some = entries.slice(from, from + MAX_ACKNOWLEDGEMENTS)
       const length = some.reduce((sum, { code }) => sum + 9 + code.length, 0)

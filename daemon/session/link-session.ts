@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../clock.ts'
 import type { AnsweredStreamAgain, ElectedLink } from '../connect/connector.ts'
 import type { DatagramPort } from '../datagram/datagram-port.ts'
-import { isErrorCode, PartylineError, toPartylineError } from '../errors.ts'
+import { type ErrorCode, isErrorCode, PartylineError, toPartylineError } from '../errors.ts'
 import type { Link } from '../link/link.ts'
 import { isOwnAddress } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
@@ -328,9 +328,14 @@ export class LinkSession implements Session {
       lane,
       number,
       via: 'link',
-      accept: () => this.#core.settle(message),
-      refuse: (code) => this.#core.settle(message, code),
+      accept: () => this.#settle(message),
+      refuse: (code) => this.#settle(message, code),
     })
+  }
+
+  #settle(message: Arrived, code?: ErrorCode): void {
+    this.#core.settle(message, this.#options.clock.now(), code)
+    this.#schedule()
   }
 
   #takeControl(control: Exclude<Control, { kind: 'close' }>): void {

@@ -111,7 +111,7 @@ class Run {
     const number = Buffer.from(message.data).readUInt32BE()
     expect(message.data.subarray(4).every((byte) => byte === (number & 255))).toBe(true)
     this.verdicts.set(number, [...(this.verdicts.get(number) ?? []), refuse ? 'peer.busy' : 'delivered'])
-    this.#host(at).core.settle(message, refuse ? 'peer.busy' : '')
+    this.#host(at).core.settle(message, this.#now, refuse ? 'peer.busy' : '')
   }
 }
 

@@ -40,7 +40,7 @@ describe('messages', () => {
     expect(b.messages).toMatchObject([{ channel: 'chess', lane: 3, number: 1, reliable: true }])
     expect(b.texts).toEqual(['e2e4'])
     expect(told).toEqual([])
-    for (const message of b.messages) b.core.settle(message)
+    for (const message of b.messages) b.core.settle(message, 0)
     exchange(a, b)
     expect(told).toEqual(['delivered'])
     expect(a.core.unacknowledged).toBe(0)
@@ -50,7 +50,7 @@ describe('messages', () => {
     const [a, b] = [new Host(), new Host()]
     const told = a.send('chess', 'e2e4')
     exchange(a, b)
-    for (const message of b.messages) b.core.settle(message, 'peer.no-listener')
+    for (const message of b.messages) b.core.settle(message, 0, 'peer.no-listener')
     exchange(a, b)
     expect(told).toEqual(['peer.no-listener'])
   })
@@ -59,7 +59,7 @@ describe('messages', () => {
     const [a, b] = [new Host(), new Host()]
     const told = a.send('chess', 'e2e4')
     exchange(a, b)
-    for (const message of b.messages) b.core.settle(message, 'local.internal')
+    for (const message of b.messages) b.core.settle(message, 0, 'local.internal')
     exchange(a, b)
     expect(told).toEqual(['peer.busy'])
   })
@@ -69,7 +69,7 @@ describe('messages', () => {
     const told = a.send('chess', 'e2e4')
     exchange(a, b)
     const [message] = b.messages
-    if (message) for (const code of ['', 'peer.busy']) b.core.settle(message, code)
+    if (message) for (const code of ['', 'peer.busy']) b.core.settle(message, 0, code)
     exchange(a, b)
     expect(told).toEqual(['delivered'])
   })
@@ -101,7 +101,7 @@ describe('messages', () => {
     for (let from = 0; from < b.messages.length; ) {
       const more = b.messages.slice(from)
       from = b.messages.length
-      for (const message of more) b.core.settle(message)
+      for (const message of more) b.core.settle(message, 0)
       exchange(a, b)
     }
     const slow = b.messages.filter(({ channel }) => channel === 'slow').map(({ data }) => Number(data.toString()))
@@ -119,7 +119,7 @@ describe('messages', () => {
     expect(b.ends).toEqual([])
     for (let settled = 0; settled < 36; exchange(a, b))
       for (const message of b.messages.slice(settled)) {
-        b.core.settle(message)
+        b.core.settle(message, 0)
         settled++
       }
     expect(b.messages).toHaveLength(36)
@@ -149,7 +149,7 @@ describe('messages', () => {
     expect(told.flat().filter((fate) => fate === 'delivered')).toHaveLength(4096)
     expect(told.flat().filter((fate) => fate === 'dropped')).toHaveLength(5000 - 4096)
     expect(b.messages).toHaveLength(4096)
-    for (const message of b.messages) b.core.settle(message, 'peer.no-listener')
+    for (const message of b.messages) b.core.settle(message, 0, 'peer.no-listener')
     expect(b.core.hasOutput).toBe(false)
     expect(b.core.busy).toBe(false)
   })
@@ -159,12 +159,64 @@ describe('messages', () => {
     const told = Array.from({ length: 1500 }, (_, i) => a.send('c', String(i)))
     exchange(a, b)
     const [first] = b.messages
-    if (first) b.core.settle(first)
+    if (first) b.core.settle(first, 0)
     exchange(a, b)
     a.core.close({ code: 'network.lost', message: '', by: 'network' })
     expect(told[0]).toEqual(['delivered'])
     expect(told.slice(1).flat()).toEqual(Array.from({ length: 1499 }, () => 'network.lost'))
     expect(a.send('c', 'late')).toEqual(['network.lost'])
+  })
+})
+
+describe('acknowledgements', () => {
+  /** B answers each message after `pause`; how many writes of B carried nothing but an acknowledgement. */
+  function lonely(pause: number, count: number): number {
+    const [a, b] = [new Host(), new Host()]
+    exchange(a, b)
+    let now = 10
+    let alone = 0
+    for (let i = 0; i < count; i++) {
+      a.send('c', 'ping', {}, now)
+      b.core.receive(a.core.takeOutput(1e6, now), now)
+      for (const message of b.messages.splice(0)) b.core.settle(message, now)
+      while (b.core.deadline <= now + pause) {
+        now = b.core.deadline
+        b.core.tick(now)
+        if (!b.core.hasOutput) break
+      }
+      if (b.core.hasOutput) {
+        alone++
+        a.core.receive(b.core.takeOutput(1e6, now), now)
+      }
+      now += pause
+      b.send('c', 'pong', {}, now)
+      a.core.receive(b.core.takeOutput(1e6, now), now)
+      for (const message of a.messages.splice(0)) a.core.settle(message, now)
+      b.core.receive(a.core.takeOutput(1e6, now), now)
+      now += 1
+    }
+    return alone
+  }
+
+  it('wait a moment for company where an answer usually follows at once', () => {
+    expect(lonely(0.2, 100)).toBeLessThan(10)
+  })
+
+  it('go at once where none does', () => {
+    expect(lonely(50, 100)).toBe(100)
+  })
+
+  it('of one sender that waits for each go at once', () => {
+    const [a, b] = [new Host(), new Host()]
+    exchange(a, b)
+    for (let i = 0; i < 20; i++) {
+      const told = a.send('c', 'x', {}, i)
+      b.core.receive(a.core.takeOutput(1e6, i), i)
+      for (const message of b.messages.splice(0)) b.core.settle(message, i)
+      expect(b.core.hasOutput).toBe(true)
+      a.core.receive(b.core.takeOutput(1e6, i), i)
+      expect(told).toEqual(['delivered'])
+    }
   })
 })
 
@@ -181,7 +233,7 @@ describe('the end of a session', () => {
     const [a, b] = [new Host(), new Host()]
     const told = a.send('c', 'x')
     exchange(a, b)
-    for (const message of b.messages) b.core.settle(message)
+    for (const message of b.messages) b.core.settle(message, 0)
     b.core.close({ code: 'done', message: '', by: 'local' })
     exchange(a, b)
     expect(told).toEqual(['delivered'])
@@ -365,7 +417,7 @@ describe('a peer that breaks the rules', () => {
     for (let id = 0; id < 100_000; id++) {
       host.core.receive(piece(id, 0, Buffer.alloc(0), WHOLE), 0)
       for (const message of host.messages.splice(0))
-        host.core.settle(message, id % 2 === 0 ? 'peer.no-listener' : 'peer.busy')
+        host.core.settle(message, 0, id % 2 === 0 ? 'peer.no-listener' : 'peer.busy')
     }
     expect(host.ends).toMatchObject([{ code: 'peer.oversized' }])
   })
@@ -402,7 +454,7 @@ describe('a peer that breaks the rules', () => {
         host.send('c', 'x')
         for (const chunk of chunks) {
           host.core.receive(Buffer.from(chunk), 0)
-          for (const message of host.messages.splice(0)) host.core.settle(message)
+          for (const message of host.messages.splice(0)) host.core.settle(message, 0)
           host.core.takeOutput(1000, 0)
         }
         expect(host.ends.length).toBeLessThanOrEqual(1)
