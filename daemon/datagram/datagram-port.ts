@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { interfaceOf } from '../network/addresses.ts'
+import { MAX_DATAGRAM } from '../network/datagram-socket.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { UdpEndpoint } from '../network/udp-endpoint.ts'
 import type { Refusals } from '../refusals.ts'
@@ -68,6 +69,6 @@ export class SealedPort implements DatagramPort {
 
   maxPayload({ address }: HostPort): number {
     const mtu = interfaceOf(address, this.#options.interfaces())?.mtu ?? ETHERNET
-    return Math.max(1200, mtu - HEADERS[address.includes(':') ? 6 : 4])
+    return Math.min(MAX_DATAGRAM, Math.max(1200, mtu - HEADERS[address.includes(':') ? 6 : 4]))
   }
 }

@@ -65,10 +65,8 @@ export const partylineApp: Transport = {
           return messages
         },
         trip: async (payload) => {
-          await Promise.all([
-            back.next(),
-            client.call('messages.send', { peer, channel: CHANNELS.there, data: payload }),
-          ])
+          client.call('messages.send', { peer, channel: CHANNELS.there, data: payload }).catch(() => {})
+          await back.next()
         },
         packets: () => {
           packets.send = (data) =>
