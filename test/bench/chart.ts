@@ -23,7 +23,7 @@ const PANELS: readonly Panel[] = [
 
 const COLUMNS = 2
 const PANEL = 450
-const LABEL = 180
+const LABEL = 194
 const NUMBER = 62
 const BAR = PANEL - LABEL - NUMBER - 12
 const ROW = 20
