@@ -125,6 +125,7 @@ export class LinkSession implements Session {
         clock,
         port,
         refusals,
+        control: (control) => this.#core.control(control),
         onMessage: (message) => this.#datagramArrived(message),
         onPacket: () => {},
       })
@@ -296,7 +297,7 @@ export class LinkSession implements Session {
 
   /** Undefined where no path is open: the link has to do. */
   #sendDatagram(app: number, lane: number, channel: string, data: Uint8Array, patience: number): Sent | undefined {
-    if (this.#datagrams?.state !== 'open') return undefined
+    if (!this.#datagrams?.ready()) return undefined
     const number = this.#core.number(app, lane)
     const outcome = this.#datagrams.send(encodeDatagram({ lane, number, channel, data }), patience)
     if (outcome === 'no-path') return undefined
@@ -362,8 +363,7 @@ export class LinkSession implements Session {
     socket.on('close', lost)
     socket.on('error', lost)
     socket.resume()
-    const told = this.#datagrams?.linked(link)
-    if (told) this.#core.control(told)
+    this.#datagrams?.linked(link)
     this.#schedule()
     if (socket.destroyed) queueMicrotask(lost)
   }
@@ -380,6 +380,7 @@ export class LinkSession implements Session {
     this.#socket = undefined
     this.#elected.link.destroy()
     this.#core.detach()
+    this.#datagrams?.unlinked()
     this.#streams.detached()
     this.#schedule()
   }

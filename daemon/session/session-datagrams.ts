@@ -19,6 +19,7 @@ interface Options {
   readonly clock: Clock
   readonly port: DatagramPort
   readonly refusals: Refusals
+  readonly control: (control: Extract<Control, { kind: 'datagram' }>) => void
   readonly onMessage: (message: Buffer) => void
   readonly onPacket: () => void
 }
@@ -26,6 +27,7 @@ interface Options {
 /** A path, what feeds it, and its timer. */
 class Line {
   readonly path: DatagramPath
+  readonly link: Link
   readonly cid: Buffer
   readonly #options: Options
   readonly #unregister: () => void
@@ -34,6 +36,7 @@ class Line {
 
   constructor(options: Options, link: Link, onState: (state: DatagramState) => void) {
     this.#options = options
+    this.link = link
     const { clock, port, refusals } = options
     this.cid = randomBytes(CONNECTION_ID)
     const secret = link.exportKey(LABEL, SECRET)
@@ -93,6 +96,9 @@ class Line {
 /** The sealed datagrams of one session: a path with keys of its own for each link, the one before in use until the new one is proven. */
 export class SessionDatagrams {
   readonly #options: Options
+  #link: Link | undefined
+  /** Somebody sent, here or there. */
+  #isUsed = false
   #current: Line | undefined
   /** Keys are there; no address is proven yet. */
   #next: Line | undefined
@@ -111,20 +117,22 @@ export class SessionDatagrams {
     return (this.#current ?? this.#next)?.path.statistics()
   }
 
-  /** The session has a new link. Returns what the peer is to be told; undefined when there is no UDP port. */
-  linked(link: Link): Extract<Control, { kind: 'datagram' }> | undefined {
-    const { port } = this.#options.port
-    if (port === 0) return undefined
+  /** The session has a new link. Nothing is made of it before anybody here or there wants to send. */
+  linked(link: Link): void {
+    this.#link = link
     this.#next?.close()
-    const line = new Line(this.#options, link, (state) => {
-      if (state === 'open' && this.#next === line) this.#promote(line)
-    })
-    this.#next = line
-    return { kind: 'datagram', cid: line.cid.toString('hex'), port }
+    this.#next = undefined
+    if (this.#isUsed) this.#begin()
+  }
+
+  /** The link is gone; what was made of it goes on. */
+  unlinked(): void {
+    this.#link = undefined
   }
 
   /** The peer has told how to address it. */
   peer(cid: string, to: HostPort): void {
+    this.#begin()
     const line = this.#next
     if (!line) return
     line.path.peer({ cid: Buffer.from(cid, 'hex'), candidates: [to] }, this.#options.clock.now())
@@ -142,6 +150,12 @@ export class SessionDatagrams {
     }
   }
 
+  /** True where a path is open; otherwise one is looked for, if that is not done already. */
+  ready(): boolean {
+    this.#begin()
+    return this.#current?.path.state === 'open'
+  }
+
   /** `patience`: how long it may wait to begin to leave. */
   send(message: Buffer, patience: Milliseconds): DatagramOutcome {
     const line = this.#current
@@ -153,10 +167,24 @@ export class SessionDatagrams {
   }
 
   close(): void {
+    this.#link = undefined
     this.#afterglow?.cancel()
     for (const line of [this.#current, this.#next, this.#before]) line?.close()
     this.#current = undefined
     this.#next = undefined
+  }
+
+  /** Makes a path of the present link, and tells the peer how to address it; once for each link. */
+  #begin(): void {
+    const { control, port } = this.#options
+    const link = this.#link
+    this.#isUsed = true
+    if (!link || this.#next || this.#current?.link === link || port.port === 0) return
+    const line = new Line(this.#options, link, (state) => {
+      if (state === 'open' && this.#next === line) this.#promote(line)
+    })
+    this.#next = line
+    control({ kind: 'datagram', cid: line.cid.toString('hex'), port: port.port })
   }
 
   #promote(line: Line): void {
