@@ -329,7 +329,12 @@ export class SessionCore {
   #writeMessages(limit: number, now: Milliseconds): void {
     const room = this.#pace.window - this.#unconfirmed.size
     if (room <= 0) return
-    this.#outbox.write(this.#writer, Math.min(limit, this.#writer.length + room), this.#pace.piece, now)
+    this.#outbox.write(
+      this.#writer,
+      Math.min(limit, this.#writer.length + Math.min(room, this.#pace.burst)),
+      this.#pace.piece,
+      now,
+    )
   }
 
   #take(frame: Frame, now: Milliseconds): void {
@@ -378,6 +383,7 @@ export class SessionCore {
     const ping = this.#pings.get(id)
     if (!ping) return
     this.#pings.delete(id)
+    this.#pace.roundTrip(now - ping.at, now)
     this.#events.roundTrip(now - ping.at)
     ping.done(now - ping.at)
   }

@@ -99,10 +99,10 @@ export class Lanes {
 
   /** A lane of an app, made when it is first used. */
   of(app: number, index: number): Lane {
-    let lanes = this.#apps.get(app)
-    if (!lanes) this.#apps.set(app, (lanes = new Map()))
-    let lane = lanes.get(index)
-    if (!lane) lanes.set(index, (lane = new Lane(app, index)))
+    const lanes = this.#apps.get(app) ?? new Map<number, Lane>()
+    if (lanes.size === 0) this.#apps.set(app, lanes)
+    const lane = lanes.get(index) ?? new Lane(app, index)
+    lanes.set(index, lane)
     return lane
   }
 
