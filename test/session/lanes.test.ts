@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Queue } from '../../daemon/session/lanes.ts'
 import type { LaneConfig } from '../../daemon/session/session.ts'
-import { Host } from './core-pair.ts'
+import { exchange, Host } from './core-pair.ts'
 
 const KIB = 1024
 
@@ -117,9 +117,9 @@ describe('lanes', () => {
     b.core.receive(a.core.takeOutput(KIB, 0), 0)
     a.core.forget(1)
     expect([waiting, dropped]).toEqual([['local.closed'], ['local.closed']])
-    while (a.core.hasOutput) b.core.receive(a.core.takeOutput(64 * KIB, 0), 0)
+    exchange(a, b)
     for (const message of b.messages) b.core.settle(message, 0)
-    a.core.receive(b.core.takeOutput(1e6, 0), 0)
+    exchange(a, b)
     expect(begun).toEqual(['delivered'])
     expect(other).toEqual(['delivered'])
     expect(b.messages).toHaveLength(2)
