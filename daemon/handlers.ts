@@ -1,5 +1,5 @@
 import type { Handlers, RawAnswer } from '../ipc/api.ts'
-import type { PeerView, SessionView, SettingView, StatusView } from '../ipc/methods.ts'
+import type { PeerView, Result, SessionView, SettingView, StatisticsView, StatusView } from '../ipc/methods.ts'
 import { needsRestart, type SettingsStore } from './config/store.ts'
 import type { Doctor } from './doctor/doctor.ts'
 import { PartylineError } from './errors.ts'
@@ -17,8 +17,10 @@ import type { MessageService } from './services/messages.ts'
 import type { PresenceService } from './services/presence.ts'
 import type { SessionHolds } from './services/session-holds.ts'
 import type { StreamService } from './services/streams.ts'
-import type { SessionFacts, SessionStream } from './session/session.ts'
+import { completeFake } from './session/fake-network.ts'
+import type { Session, SessionFacts, SessionStream } from './session/session.ts'
 import type { SessionManager } from './session/session-manager.ts'
+import type { SessionStatistics } from './session/statistics.ts'
 import type { ContactId, PeerId } from './types.ts'
 
 /** The parts that answer the socket's methods. */
@@ -38,6 +40,7 @@ export interface HandlerParts {
   readonly settings: SettingsStore
   readonly name: () => string
   readonly status: () => StatusView
+  readonly metrics: () => Promise<Result<'metrics.read'>>
   readonly stop: () => void
 }
 
@@ -49,6 +52,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
       parts.stop()
       return {}
     },
+    'metrics.read': () => parts.metrics(),
     'identity.get': () => ({
       id: parts.identity.peer,
       name: parts.name(),
@@ -134,12 +138,26 @@ function sessionHandlers({ book, people, sessions, holds }: HandlerParts): Group
       const session = await sessions.open(people.host(peer))
       return { rtt: await session.ping(), route: session.facts.route }
     },
+    'sessions.statistics': ({ peer }) => statisticsView(sessionTo(sessions, people.host(peer)).statistics()),
+    'sessions.fake': ({ peer, ...partial }) => {
+      const session = sessionTo(sessions, people.host(peer))
+      const fake = completeFake(partial)
+      session.fake(fake)
+      return { fake: fake ?? null }
+    },
   }
+}
+
+/** The session there is. Throws `network.no-session`. */
+function sessionTo(sessions: SessionManager, peer: PeerId): Session {
+  const session = sessions.get(peer)
+  if (!session) throw new PartylineError('network.no-session')
+  return session
 }
 
 /** What the socket tells of a session. */
 export function sessionView(facts: SessionFacts, book: PeerBook): SessionView {
-  const { peer, route, carrier, cipher, group, dialled, age, streams } = facts
+  const { peer, route, carrier, cipher, group, dialled, age, streams, state, datagrams, fake } = facts
   return {
     peer,
     name: book.get(peer).name,
@@ -153,7 +171,17 @@ export function sessionView(facts: SessionFacts, book: PeerBook): SessionView {
     rtt: facts.rtt ?? null,
     age,
     streams,
+    state,
+    datagrams,
+    fake,
   }
+}
+
+/** What the socket tells of measurements. */
+export function statisticsView(statistics: SessionStatistics): StatisticsView {
+  const { lanes, routes, ping, jitter } = statistics
+  const buckets = ({ buckets: all }: SessionStatistics['ping']) => ({ buckets: all.map((bucket) => ({ ...bucket })) })
+  return { ...statistics, lanes: [...lanes], routes: [...routes], ping: buckets(ping), jitter: buckets(jitter) }
 }
 
 function streamHandlers({ people, streams }: HandlerParts): Group<'streams'> {

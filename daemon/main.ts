@@ -7,7 +7,7 @@ import { homedir, hostname } from 'node:os'
 import type { Publish } from '../ipc/api.ts'
 import type { StatusView } from '../ipc/methods.ts'
 import { IpcServer } from '../ipc/server.ts'
-import { type Clock, systemClock } from './clock.ts'
+import { type Clock, systemClock, type Timer } from './clock.ts'
 import { SettingsStore } from './config/store.ts'
 import { Connector } from './connect/connector.ts'
 import { SealedPort } from './datagram/datagram-port.ts'
@@ -19,7 +19,7 @@ import { MdnsDiscovery } from './discovery/mdns/mdns.ts'
 import { Mdns } from './discovery/mdns/mdns-network.ts'
 import { Doctor } from './doctor/doctor.ts'
 import { PartylineError, toPartylineError } from './errors.ts'
-import { createHandlers, sessionView } from './handlers.ts'
+import { createHandlers, sessionView, statisticsView } from './handlers.ts'
 import { makeCertificate } from './identity/certificate.ts'
 import { acquireHomeLock } from './identity/home-lock.ts'
 import { defaultName } from './identity/host-name.ts'
@@ -28,6 +28,7 @@ import { createTlsDial } from './link/tls-dial.ts'
 import { LinkListener } from './link/tls-listen.ts'
 import { tlsOptions } from './link/tls-options.ts'
 import { createLogger, type LogEntry, type Logger } from './logger.ts'
+import { renderMetrics } from './metrics.ts'
 import type { Network } from './network/network.ts'
 import { SystemNetwork } from './network/system-network.ts'
 import { UdpEndpoint } from './network/udp-endpoint.ts'
@@ -43,6 +44,7 @@ import { PresenceService } from './services/presence.ts'
 import { SessionHolds } from './services/session-holds.ts'
 import { StreamService } from './services/streams.ts'
 import { SessionManager } from './session/session-manager.ts'
+import type { Milliseconds } from './types.ts'
 import { VERSION } from './version.ts'
 import { Xmpp } from './xmpp/xmpp.ts'
 
@@ -50,6 +52,8 @@ import { Xmpp } from './xmpp/xmpp.ts'
 const MAX_LINKS = 8192
 /** How many peers are looked for at their last address when the daemon starts. */
 const MAX_REMEMBERED = 64
+/** How often measurements are told. */
+const MEASURED: Milliseconds = 1000
 
 export interface DaemonOptions {
   /** Folder that holds everything; the platform's folders otherwise. */
@@ -124,6 +128,7 @@ class Daemon implements RunningDaemon {
   readonly #discovery: Discovery
   readonly #ipc: IpcServer
   readonly #resolveStopped: () => void
+  #measuring: Timer | undefined
   #stopping: Promise<void> | undefined
 
   static async build(options: DaemonOptions, places: Places): Promise<Daemon> {
@@ -251,6 +256,10 @@ class Daemon implements RunningDaemon {
         else book.connected(facts.peer, book.get(facts.peer).name, facts.route, undefined)
         publish('sessions.changed', { session: sessionView(facts, book), ...change })
         if (change.to === null) void this.#network.check()
+      },
+      onStalled: (session) => {
+        const { stall } = session.statistics()
+        if (stall) publish('sessions.stalled', { peer: session.facts.peer, stall })
       },
       onClosed: (session, { code, message, by }) => {
         const { peer } = session.facts
@@ -385,6 +394,7 @@ class Daemon implements RunningDaemon {
         settings,
         name: () => this.name,
         status: () => this.#status(),
+        metrics: () => this.#metrics(),
         stop: () => setImmediate(() => void this.stop()),
       }),
       version: VERSION,
@@ -427,6 +437,7 @@ class Daemon implements RunningDaemon {
       await this.stop()
       throw error
     }
+    this.#measure()
     this.#logger.info('ready', { id: this.id, port: this.port, socket: this.socket })
   }
 
@@ -452,6 +463,7 @@ class Daemon implements RunningDaemon {
   }
 
   async #stop(): Promise<void> {
+    this.#measuring?.cancel()
     // Goodbyes first, while there is still something to say them with.
     await Promise.all([this.#discovery.stop(), this.#sessions.stop(), this.#xmpp.stop()])
     this.#files.close()
@@ -489,6 +501,26 @@ class Daemon implements RunningDaemon {
       }),
     )
     return new Discovery({ methods, network: this.#network, clock, logger: part('discovery') })
+  }
+
+  /** Tells what sessions measure, each second, while anybody wants to know. */
+  #measure(): void {
+    this.#measuring = this.#clock.after(MEASURED, () => {
+      if (this.#ipc.hasSubscribers('statistics'))
+        for (const session of this.#sessions.list()) {
+          const statistics = statisticsView(session.statistics())
+          this.#ipc.publish('sessions.measured', { peer: session.facts.peer, statistics })
+        }
+      this.#measure()
+    })
+  }
+
+  #metrics(): ReturnType<typeof renderMetrics> {
+    const { version, uptime, memory, links, apps, peers, refused } = this.#status()
+    const sessions = this.#sessions
+      .list()
+      .map((session) => ({ facts: session.facts, statistics: session.statistics() }))
+    return renderMetrics({ version, uptime, memory, links, apps, peers, refused, sessions })
   }
 
   #status(): StatusView {

@@ -115,6 +115,10 @@ export class Connection implements Caller {
     if (!on) this.#resume()
   }
 
+  subscribes(topic: string): boolean {
+    return this.#topics.has(topic)
+  }
+
   /** Sends an event if its topic was subscribed to; leaves it out, and says so later, if the app reads too slowly. */
   event(name: string, topic: string, seq: number, params: object): void {
     if (!this.#topics.has(topic) || !this.#codec) return

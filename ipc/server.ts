@@ -7,7 +7,7 @@ import type { Handlers, Publish } from './api.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
-import { EVENTS } from './methods.ts'
+import { EVENTS, type Topic } from './methods.ts'
 import { listenOn } from './socket-files.ts'
 
 /** Apps connected at a time. */
@@ -58,6 +58,11 @@ export class IpcServer {
     this.#seq++
     const { topic } = EVENTS[event]
     for (const connection of this.#connections.values()) connection.event(event, topic, this.#seq, params)
+  }
+
+  /** True when anybody subscribed to a topic. */
+  hasSubscribers(topic: Topic): boolean {
+    return this.#connections.values().some((connection) => connection.subscribes(topic))
   }
 
   /** Closes both sockets and every connection. Safe to call twice. */

@@ -7,14 +7,15 @@ import type { Link } from '../link/link.ts'
 import { isOwnAddress } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
-import type { Milliseconds, PeerId } from '../types.ts'
+import type { Milliseconds, PeerId, Route } from '../types.ts'
 import { SessionCore } from './core.ts'
 import { decodeDatagram, encodeDatagram } from './datagram-message.ts'
+import { FakeLines } from './fake-lines.ts'
 import type { FakeNetworkSettings } from './fake-network.ts'
 import type { Control, FrameWriter } from './frame.ts'
 import type { Arrived } from './inbox.ts'
+import { SessionMeter } from './meter.ts'
 import { DROPPED, UNRELIABLE_PATIENCE } from './outbox.ts'
-import { RoundTrip } from './round-trip.ts'
 import {
   type CloseReason,
   type IncomingMessage,
@@ -41,6 +42,8 @@ const BATCH = 64 * 1024
 const HIGH_WATER = 256 * 1024
 /** How long a goodbye may take. */
 const FAREWELL: Milliseconds = 1000
+/** How sessions travel, so far. */
+const ROUTE: Route = 'lan'
 
 interface LinkSessionOptions {
   readonly elected: ElectedLink
@@ -54,6 +57,8 @@ interface LinkSessionOptions {
   readonly onStream: (stream: IncomingStream) => void
   /** The link was lost; another is wanted. */
   readonly onLost: (session: LinkSession, reason: string) => void
+  /** The peer's traffic stops and bursts in a pattern. */
+  readonly onStalled: (session: LinkSession) => void
   /** Called once, in the moment it ends: before anything that comes after it. */
   readonly onEnd: (session: LinkSession, reason: CloseReason) => void
 }
@@ -73,7 +78,10 @@ export class LinkSession implements Session {
   readonly #resolveClosed: (reason: CloseReason) => void
   /** How long small messages of an app wait for others. */
   readonly #gather = new Map<number, Milliseconds>()
-  readonly #roundTrip = new RoundTrip()
+  readonly #meter = new SessionMeter()
+  readonly #fake: FakeLines
+  /** The link is not read while its line is full. */
+  #isHeld = false
   #elected: ElectedLink
   /** The link's socket; undefined while there is none. */
   #socket: Duplex | undefined
@@ -96,6 +104,15 @@ export class LinkSession implements Session {
     const { promise, resolve } = Promise.withResolvers<CloseReason>()
     this.closed = promise
     this.#resolveClosed = resolve
+    this.#fake = new FakeLines({
+      clock,
+      random: Math.random,
+      onRoom: () => {
+        if (this.#isHeld && !this.#fake.isFull('in')) this.#socket?.resume()
+        this.#isHeld = this.#isHeld && this.#fake.isFull('in')
+        this.#flushSoon()
+      },
+    })
     this.#streams = new StreamTable({
       session: elected.session,
       peer: this.peer,
@@ -110,7 +127,7 @@ export class LinkSession implements Session {
       {
         message: (message) => this.#arrived(message),
         control: (control) => this.#takeControl(control),
-        roundTrip: (sample) => this.#roundTrip.add(sample),
+        roundTrip: (sample) => this.#meter.roundTrip(sample),
         silent: () => this.#lose('nobody answered on its link'),
         closed: (reason) => this.#ended(reason),
         wake: () => this.#flushSoon(),
@@ -127,9 +144,11 @@ export class LinkSession implements Session {
         refusals,
         control: (control) => this.#core.control(control),
         onMessage: (message) => this.#datagramArrived(message),
-        onPacket: () => {},
+        onPacket: () => this.#heard(),
+        fake: this.#fake,
       })
     this.#use(elected.link)
+    this.#route(null, ROUTE, 'opened')
   }
 
   get state(): SessionState {
@@ -146,15 +165,17 @@ export class LinkSession implements Session {
     return {
       id: this.id,
       peer: this.peer,
-      route: 'lan',
+      route: ROUTE,
       carrier: link.carrier,
       cipher: link.cipher,
       group,
       local: link.local,
       remote: link.remote,
       state: this.state,
+      datagrams: this.#datagrams?.state ?? 'none',
+      fake: this.#fake.settings !== undefined,
       dialled: link.dialled,
-      rtt: this.#roundTrip.smoothed,
+      rtt: this.#meter.smoothed,
       age: this.#options.clock.now() - this.#began,
       streams: this.#streams.size,
       unacknowledged: this.#core.unacknowledged,
@@ -179,8 +200,9 @@ export class LinkSession implements Session {
     if (!reliable) {
       const sent = this.#sendDatagram(app, lane, channel, data, now ? NOW_OR_NEVER : UNRELIABLE_PATIENCE)
       if (sent) return sent
-      if (this.#isCongested) return NOT_SENT
+      if (this.#isCongested) return this.#notSent()
     }
+    this.#meter.messageOut(data.length, at)
     return new Promise((resolve, reject) => {
       const gather = nodelay || now ? 0 : (this.#gather.get(app) ?? 0)
       const number = this.#core.send(
@@ -193,7 +215,7 @@ export class LinkSession implements Session {
           ...(now && { patience: NOW_OR_NEVER }),
           done: (error) => {
             if (!error) resolve({ sent: true, number, via: 'link' })
-            else if (error === DROPPED) resolve(NOT_SENT)
+            else if (error === DROPPED) resolve(this.#notSent())
             else reject(error)
           },
         },
@@ -216,6 +238,24 @@ export class LinkSession implements Session {
   forget(app: number): void {
     this.#gather.delete(app)
     this.#core.forget(app)
+  }
+
+  statistics(): SessionStatistics {
+    const { clock } = this.#options
+    const now = clock.now()
+    return this.#meter.snapshot({
+      now,
+      wall: clock.wall(),
+      lanes: this.#core.lanes(now),
+      queued: this.#core.queued,
+      unacknowledged: this.#core.unacknowledged,
+      datagrams: this.#datagrams?.statistics,
+      fake: this.#fake.settings ?? null,
+    })
+  }
+
+  fake(network: FakeNetworkSettings | undefined): void {
+    this.#fake.set(network)
   }
 
   openStream(service: string, meta = ''): Promise<SessionStream> {
@@ -272,6 +312,7 @@ export class LinkSession implements Session {
       return this.#core.close({ code, message, by: 'local' })
     }
     this.#use(elected.link)
+    this.#route(null, ROUTE, 'resumed on another link')
     this.#streams.attached(elected.link.dialled)
     this.#flushSoon()
   }
@@ -301,13 +342,16 @@ export class LinkSession implements Session {
     const number = this.#core.number(app, lane)
     const outcome = this.#datagrams.send(encodeDatagram({ lane, number, channel, data }), patience)
     if (outcome === 'no-path') return undefined
-    return outcome === 'dropped' ? NOT_SENT : { sent: true, number, via: 'datagram' }
+    if (outcome === 'dropped') return this.#notSent()
+    this.#meter.messageOut(data.length, this.#lastUse)
+    return { sent: true, number, via: 'datagram' }
   }
 
   #datagramArrived(bytes: Buffer): void {
     this.#lastUse = this.#options.clock.now()
     const message = decodeDatagram(bytes)
     if (!message) return this.#options.refusals.count('peer.malformed')
+    this.#meter.messageIn(message.data.length, this.#lastUse)
     this.#options.onMessage({
       ...message,
       peer: this.peer,
@@ -321,6 +365,7 @@ export class LinkSession implements Session {
   #arrived(message: Arrived): void {
     this.#lastUse = this.#options.clock.now()
     const { channel, data, reliable, lane, number } = message
+    this.#meter.messageIn(data.length, this.#lastUse)
     this.#options.onMessage({
       peer: this.peer,
       channel,
@@ -353,7 +398,14 @@ export class LinkSession implements Session {
     this.#socket = socket
     const { clock } = this.#options
     socket.on('data', (chunk: Buffer) => {
-      if (this.#socket === socket) this.#core.receive(chunk, clock.now())
+      this.#fake.chunk('in', chunk.length, () => {
+        if (this.#socket !== socket) return
+        this.#heard()
+        this.#core.receive(chunk, clock.now())
+      })
+      if (!this.#fake.isFull('in')) return
+      this.#isHeld = true
+      socket.pause()
     })
     socket.on('drain', () => this.#flushSoon())
     const lost = (): void => {
@@ -368,9 +420,24 @@ export class LinkSession implements Session {
     if (socket.destroyed) queueMicrotask(lost)
   }
 
+  /** Something came from the peer. */
+  #heard(): void {
+    if (this.#meter.arrived(this.#options.clock.now())) this.#options.onStalled(this)
+  }
+
+  #route(from: Route | null, to: Route | null, reason: string): void {
+    this.#meter.route({ at: this.#options.clock.wall(), from, to, reason })
+  }
+
+  #notSent(): Sent {
+    this.#meter.dropped()
+    return NOT_SENT
+  }
+
   /** The link is gone: the session waits for another. */
   #lose(reason: string): void {
     if (this.#core.closed || !this.#socket) return
+    this.#route(ROUTE, null, reason)
     this.#drop()
     this.#options.onLost(this, reason)
   }
@@ -378,6 +445,7 @@ export class LinkSession implements Session {
   #drop(): void {
     if (!this.#socket) return
     this.#socket = undefined
+    this.#isHeld = false
     this.#elected.link.destroy()
     this.#core.detach()
     this.#datagrams?.unlinked()
@@ -399,10 +467,10 @@ export class LinkSession implements Session {
     const socket = this.#socket
     if (!socket) return
     const now = this.#options.clock.now()
-    while (this.#core.hasOutput && socket.writable && socket.writableLength < HIGH_WATER) {
+    while (this.#core.hasOutput && socket.writable && socket.writableLength < HIGH_WATER && !this.#fake.isFull('out')) {
       const output = this.#core.takeOutput(BATCH, now)
       if (output.length === 0) break
-      socket.write(output)
+      this.#fake.chunk('out', output.length, () => void (socket.writable && socket.write(output)))
     }
     this.#schedule()
   }
@@ -428,6 +496,7 @@ export class LinkSession implements Session {
     if (reason.by === 'local' && isErrorCode(reason.code) && reason.code.startsWith('peer.'))
       refusals.count(reason.code)
     this.#datagrams?.close()
+    this.#fake.close()
     this.#streams.end(reason.by === 'network' ? 'network.lost' : 'peer.reset')
     const socket = this.#socket
     const { link } = this.#elected

@@ -7,6 +7,7 @@ import type { DatagramState, DatagramStatistics } from '../datagram/path-statist
 import type { Link } from '../link/link.ts'
 import type { Refusals } from '../refusals.ts'
 import type { HostPort, Milliseconds } from '../types.ts'
+import type { FakeLines } from './fake-lines.ts'
 import type { Control } from './frame.ts'
 
 const CONNECTION_ID = 8
@@ -22,6 +23,7 @@ interface Options {
   readonly control: (control: Extract<Control, { kind: 'datagram' }>) => void
   readonly onMessage: (message: Buffer) => void
   readonly onPacket: () => void
+  readonly fake: FakeLines
 }
 
 /** A path, what feeds it, and its timer. */
@@ -51,7 +53,7 @@ class Line {
         refusals,
       },
       {
-        output: (packet, to) => port.send(packet, to),
+        output: (packet, to) => options.fake.datagram('out', packet.length, () => port.send(packet, to)),
         message: options.onMessage,
         state: onState,
         roundTrip: () => {},
@@ -59,15 +61,17 @@ class Line {
     )
     secret.fill(0)
     this.#unregister = port.register(this.cid, {
-      receive: (packet, from, now) => {
-        if (this.path.receive(packet, from, now)) options.onPacket()
-        this.schedule()
-      },
+      receive: (packet, from) => options.fake.datagram('in', packet.length, () => this.#receive(packet, from)),
       sendFailed: (to, code, now) => {
         this.path.sendFailed(to, code, now)
         this.schedule()
       },
     })
+  }
+
+  #receive(packet: Buffer, from: HostPort): void {
+    if (this.path.receive(packet, from, this.#options.clock.now())) this.#options.onPacket()
+    this.schedule()
   }
 
   /** Sets the timer to the path's deadline; one that is early enough is left alone. */

@@ -44,6 +44,8 @@ interface ManagerOptions {
   readonly onOpened: (session: Session, elected: ElectedLink) => void
   /** It lost its link, or has another; why. */
   readonly onChanged: (session: Session, change: { from: string | null; to: string | null; reason: string }) => void
+  /** Its peer's traffic has begun to stop and burst in a pattern. */
+  readonly onStalled: (session: Session) => void
   readonly onClosed: (session: Session, reason: CloseReason) => void
 }
 
@@ -139,6 +141,7 @@ export class SessionManager {
       dialStream: ({ peer, remote }, stream, again) => dialStream({ peer, remote, id }, stream, again),
       onMessage,
       onStream,
+      onStalled: (stalled) => this.#options.onStalled(stalled),
       onLost: (lost, reason) => this.#lost(lost, reason),
       onEnd: (ended, reason) => {
         this.#forget(ended)

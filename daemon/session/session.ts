@@ -1,3 +1,4 @@
+import type { DatagramState } from '../datagram/path-statistics.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { Carrier, HostPort, Milliseconds, PeerId, Route } from '../types.ts'
 import type { FakeNetworkSettings } from './fake-network.ts'
@@ -66,6 +67,10 @@ export interface SessionFacts {
   readonly local: HostPort
   readonly remote: HostPort
   readonly state: SessionState
+  /** The path of unreliable messages. */
+  readonly datagrams: DatagramState
+  /** True while a fake network makes it worse than it is. */
+  readonly fake: boolean
   /** True when this host dialled the link. */
   readonly dialled: boolean
   /** Smoothed round trip; undefined before the first measurement. */

@@ -1,4 +1,4 @@
-import type { Milliseconds, Route, UnixMilliseconds } from '../types.ts'
+import type { Milliseconds, UnixMilliseconds } from '../types.ts'
 import type { FakeNetworkSettings } from './fake-network.ts'
 
 /** One direction of a session, as measured over the last seconds. Rates are per second. */

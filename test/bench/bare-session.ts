@@ -101,6 +101,7 @@ export class BareHost {
       onStream,
       onOpened: () => {},
       onChanged: () => {},
+      onStalled: () => {},
       onClosed: () => {},
     })
   }

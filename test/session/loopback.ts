@@ -116,6 +116,7 @@ export class Side {
         this.answer(message)
       },
       onStream: (stream) => this.streams.add(stream),
+      onStalled: () => {},
       onLost: (_, reason) => {
         this.losses.push(reason)
         this.onLost(reason)

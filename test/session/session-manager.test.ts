@@ -33,6 +33,7 @@ class Host {
       onMessage: (message) => message.accept(),
       onStream: (stream) => stream.refuse('peer.no-service'),
       onOpened: ({ facts }) => this.told.push(`opened ${facts.id}`),
+      onStalled: () => {},
       onChanged: ({ facts }, { from, to, reason }) => this.told.push(`${facts.id} ${from} ${to}: ${reason}`),
       onClosed: ({ facts }, { code, by }) => this.told.push(`closed ${facts.id} ${code} ${by}`),
     })

@@ -154,6 +154,7 @@ export class SessionHost implements SimulatedNode {
       },
       onOpened: () => {},
       onChanged: () => {},
+      onStalled: () => {},
       onClosed: (_, { code, message, by }) => this.ends.push(`${code} ${message} ${by}`),
     })
   }

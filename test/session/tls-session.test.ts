@@ -64,6 +64,7 @@ class Host implements AsyncDisposable {
       onStream: (stream) => this.streams.add(stream),
       onOpened: () => {},
       onChanged: () => {},
+      onStalled: () => {},
       onClosed: () => {},
     })
   }
