@@ -2,6 +2,7 @@ import type { Command, CommandGroup } from './command.ts'
 import { chatCommand } from './commands/chat.ts'
 import { daemonCommand } from './commands/daemon.ts'
 import { doctorCommand } from './commands/doctor.ts'
+import { fakeCommand } from './commands/fake.ts'
 import { receiveCommand, sendCommand } from './commands/files.ts'
 import { hubCommands } from './commands/hub.ts'
 import { messageCommand, messagesCommand } from './commands/messages.ts'
@@ -12,7 +13,8 @@ import { configCommands } from './commands/settings.ts'
 import { startCommand } from './commands/start.ts'
 import { statusCommand, whoamiCommand } from './commands/status.ts'
 import { listenCommand, openCommand } from './commands/streams.ts'
-import { completionCommand, rpcCommand, versionCommand } from './commands/tools.ts'
+import { completionCommand, metricsCommand, rpcCommand, versionCommand } from './commands/tools.ts'
+import { topCommand } from './commands/top.ts'
 
 /** Every command, in the order in which help and the reference show them. */
 export const commands: readonly Command[] = [
@@ -24,6 +26,8 @@ export const commands: readonly Command[] = [
   connectCommand,
   disconnectCommand,
   pingCommand,
+  topCommand,
+  fakeCommand,
   doctorCommand,
   chatCommand,
   presenceCommand,
@@ -36,6 +40,7 @@ export const commands: readonly Command[] = [
   ...hubCommands,
   ...bookCommands,
   ...configCommands,
+  metricsCommand,
   rpcCommand,
   versionCommand,
   completionCommand,

@@ -1,21 +1,27 @@
 import type { HubStatus } from '../../ipc/methods.ts'
-import type { Command } from '../command.ts'
+import { arg, type Command } from '../command.ts'
 import { duration, presenceText, printable, size, table } from '../format.ts'
 import { hubsOfOthers } from './hub.ts'
+import { showSession } from './session-status.ts'
 
 export const statusCommand: Command = {
   name: 'status',
-  arguments: '',
-  about: 'Shows this host: its presence and hubs, its interfaces, how discovery fares on each, what was refused.',
-  example: 'partyline status',
-  json: '{version,id,name,port,uptime,interfaces:[{name,kind,addresses,multicast}],discovery:[{method,interface,state,detail}],internet:{…},…}',
-  async run(context) {
+  arguments: '[peer]',
+  about:
+    'Shows this host and how discovery fares; with a peer, the session to it: round trip, loss, queues, lanes, routes.',
+  example: 'partyline status anna',
+  json: '{version,id,name,port,uptime,interfaces:[{name,kind,addresses,multicast}],discovery:[{method,interface,state,detail}],internet:{…},…}; with a peer {peer,session,statistics}',
+  async run(context, given) {
+    if (given.args.length > 0) return showSession(context, arg(given, 0))
     await using client = await context.connect()
     const status = await client.call('daemon.status', {})
     context.emit(status)
     if (context.json) return
     const [presence, hub] = await Promise.all([client.call('presence.get', {}), client.call('hub.status', {})])
     const { paint } = context
+    const faked = (await client.call('sessions.list', {})).filter(({ fake }) => fake)
+    if (faked.length > 0)
+      context.say(paint(['bold', 'red'], `FAKE NETWORK to ${faked.map(({ name }) => printable(name)).join(', ')}`))
     context.say(`${paint('bold', printable(status.name))}  ${status.id}`)
     context.say(
       `version ${status.version}, port ${status.port}, up ${duration(status.uptime)}, ${size(status.memory)} of memory`,

@@ -23,6 +23,20 @@ export const rpcCommand: Command = {
 }
 
 /** What this build can do, for bug reports. */
+export const metricsCommand: Command = {
+  name: 'metrics',
+  arguments: '',
+  about: 'Prints the metrics of the daemon and its sessions, in the Prometheus text format.',
+  example: 'partyline metrics',
+  json: '{contentType,text}',
+  async run(context) {
+    await using client = await context.connect()
+    const metrics = await client.call('metrics.read', {})
+    context.emit(metrics)
+    context.say(metrics.text.trimEnd())
+  },
+}
+
 export const versionCommand: Command = {
   name: 'version',
   arguments: '',
