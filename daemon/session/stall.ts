@@ -70,7 +70,8 @@ export class StallDetector {
 
   /** Goes on to another slot; true when a burst ends there that completes a pattern. */
   #advance(slot: number, now: Milliseconds): boolean {
-    const empty = Math.min(slot - this.#slot - 1, FLOW_SLOTS)
+    const silent = slot - this.#slot - 1
+    const empty = Math.min(silent, FLOW_SLOTS)
     const isFlowing = bits(this.#flow) >= FLOWING
     // The burst behind a silence is not what is usual.
     if (this.#count > 0 && this.#burstSlots === 0) this.#usual += (this.#count - this.#usual) / 16
@@ -79,8 +80,8 @@ export class StallDetector {
     this.#flow = (((this.#flow << 1) | (this.#count > 0 ? 1 : 0)) << empty) & ((1 << FLOW_SLOTS) - 1)
     this.#slot = slot
     this.#count = 0
-    if (isFlowing && empty >= SILENT && this.#burstSlots === 0) {
-      this.#silences.push({ at: now, length: (slot - (slot - empty - 1)) * SLOT, burst: 0 })
+    if (isFlowing && silent >= SILENT && this.#burstSlots === 0) {
+      this.#silences.push({ at: now, length: silent * SLOT, burst: 0 })
       if (this.#silences.length > MAX_SILENCES) this.#silences.shift()
       this.#burstSlots = 2
     }
