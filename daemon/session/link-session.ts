@@ -144,7 +144,6 @@ export class LinkSession implements Session {
         refusals,
         control: (control) => this.#core.control(control),
         onMessage: (message) => this.#datagramArrived(message),
-        onPacket: () => this.#heard(),
         fake: this.#fake,
       })
     this.#use(elected.link)
@@ -351,7 +350,7 @@ export class LinkSession implements Session {
     this.#lastUse = this.#options.clock.now()
     const message = decodeDatagram(bytes)
     if (!message) return this.#options.refusals.count('peer.malformed')
-    this.#meter.messageIn(message.data.length, this.#lastUse)
+    this.#heard(message.data.length)
     this.#options.onMessage({
       ...message,
       peer: this.peer,
@@ -365,7 +364,7 @@ export class LinkSession implements Session {
   #arrived(message: Arrived): void {
     this.#lastUse = this.#options.clock.now()
     const { channel, data, reliable, lane, number } = message
-    this.#meter.messageIn(data.length, this.#lastUse)
+    this.#heard(data.length)
     this.#options.onMessage({
       peer: this.peer,
       channel,
@@ -399,9 +398,7 @@ export class LinkSession implements Session {
     const { clock } = this.#options
     socket.on('data', (chunk: Buffer) => {
       this.#fake.chunk('in', chunk.length, () => {
-        if (this.#socket !== socket) return
-        this.#heard()
-        this.#core.receive(chunk, clock.now())
+        if (this.#socket === socket) this.#core.receive(chunk, clock.now())
       })
       if (!this.#fake.isFull('in')) return
       this.#isHeld = true
@@ -420,9 +417,9 @@ export class LinkSession implements Session {
     if (socket.destroyed) queueMicrotask(lost)
   }
 
-  /** Something came from the peer. */
-  #heard(): void {
-    if (this.#meter.arrived(this.#options.clock.now())) this.#options.onStalled(this)
+  /** A message of so many bytes came. */
+  #heard(bytes: number): void {
+    if (this.#meter.messageIn(bytes, this.#lastUse)) this.#options.onStalled(this)
   }
 
   #route(from: Route | null, to: Route | null, reason: string): void {

@@ -102,12 +102,9 @@ export class SessionMeter {
     this.#out.add(bytes, now)
   }
 
-  messageIn(bytes: number, now: Milliseconds): void {
+  /** True when the peer's messages have begun to stop and burst in a pattern. */
+  messageIn(bytes: number, now: Milliseconds): boolean {
     this.#in.add(bytes, now)
-  }
-
-  /** Something came over the link or as a datagram. True when the peer's traffic has begun to stop and burst in a pattern. */
-  arrived(now: Milliseconds): boolean {
     return this.#stalls.arrived(1, now)
   }
 

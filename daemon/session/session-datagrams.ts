@@ -22,7 +22,6 @@ interface Options {
   readonly refusals: Refusals
   readonly control: (control: Extract<Control, { kind: 'datagram' }>) => void
   readonly onMessage: (message: Buffer) => void
-  readonly onPacket: () => void
   readonly fake: FakeLines
 }
 
@@ -70,7 +69,7 @@ class Line {
   }
 
   #receive(packet: Buffer, from: HostPort): void {
-    if (this.path.receive(packet, from, this.#options.clock.now())) this.#options.onPacket()
+    this.path.receive(packet, from, this.#options.clock.now())
     this.schedule()
   }
 
