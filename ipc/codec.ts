@@ -17,7 +17,7 @@ export type Incoming =
     }
 
 /** Text, or bytes that are good until anything else is encoded. */
-export type Encoded = Uint8Array | string
+type Encoded = Uint8Array | string
 
 /** One encoding of the socket: JSON lines or MessagePack-RPC. */
 export interface Codec {

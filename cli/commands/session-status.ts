@@ -99,7 +99,7 @@ function routeRows({ routes }: StatisticsView): string[][] {
 }
 
 /** A bar for each bucket that has something, the highest for the fullest: `▂█▁ ≤1 ≤2 ≤5 ms`. */
-export function bars({ buckets }: StatisticsView['ping']): string {
+function bars({ buckets }: StatisticsView['ping']): string {
   const used = buckets.filter(({ count }) => count > 0)
   const most = Math.max(...used.map(({ count }) => count))
   if (used.length === 0) return ''

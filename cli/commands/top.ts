@@ -39,7 +39,7 @@ export function topRows(all: readonly Measured[], paint: Paint): string[][] {
 }
 
 /** Every session with its measurements, by name. */
-export async function measureAll(client: Client): Promise<Measured[]> {
+async function measureAll(client: Client): Promise<Measured[]> {
   const [sessions, peers] = await Promise.all([client.call('sessions.list', {}), client.call('peers.list', {})])
   const nameOf = (session: SessionView): string =>
     peers.find((peer: PeerView) => peer.id === session.peer)?.petname || session.name || session.peer.slice(0, 12)

@@ -11,7 +11,7 @@ interface TopProps {
 }
 
 /** The table of sessions, drawn anew with each look; `q` ends it. */
-export function Top({ watch, paint, nobody }: TopProps): ReactElement {
+function Top({ watch, paint, nobody }: TopProps): ReactElement {
   const [all, draw] = useState<readonly Measured[]>([])
   const { exit } = useApp()
   const { columns, rows } = useWindowSize()

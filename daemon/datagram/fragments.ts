@@ -6,7 +6,7 @@ import type { Fragment } from './frames.ts'
 /** Largest message of a path: the largest of an app, and what the session writes before it. */
 export const MAX_DATAGRAM_MESSAGE = MAX_MESSAGE + 256
 /** Smallest fragment but the last: bounds how many a message has. */
-export const MIN_FRAGMENT = 256
+const MIN_FRAGMENT = 256
 
 /** How much may be in pieces. */
 export interface ReassemblyLimits {

@@ -28,7 +28,7 @@ export const FRAME = {
   fragment: 9,
 } as const
 
-export const TOKEN = 8
+const TOKEN = 8
 /** Bytes of frames of a fixed size, by kind, the kind included. */
 export const FRAME_SIZE: Readonly<Record<number, number>> = {
   [FRAME.ping]: 5,

@@ -4,7 +4,7 @@ import type { Milliseconds } from '../types.ts'
 /** BASE_PLPMTU: what every path of today carries (RFC 8899 section 5.1.2, as in RFC 9000 section 14). */
 export const BASE_PAYLOAD = 1200
 /** Below this no path is used: what IPv4 hosts must take (576 bytes with headers, RFC 1122 section 3.3.2). */
-export const MIN_PAYLOAD = 548
+const MIN_PAYLOAD = 548
 /** MAX_PROBES: so often a size is tried before it counts as too large. */
 const MAX_PROBES = 3
 /** PROBE_TIMER; RFC 8899 section 5.1.1 allows no less. */

@@ -2,7 +2,7 @@ import { hkdfSync } from 'node:crypto'
 import sodium from 'sodium-native'
 
 /** Keying material of the TLS exporter, at least this long. */
-export const MIN_SECRET = 64
+const MIN_SECRET = 64
 
 /** The key and the start of the nonces of one direction, for one key phase; it leads to that of the next. */
 export class PacketKey {

@@ -7,7 +7,7 @@ import type { SessionStream, StreamOutcome, StreamSink } from './session.ts'
 import { UnconfirmedBytes } from './unconfirmed.ts'
 
 /** Bytes that the peer has not confirmed; the writer waits above that. */
-export const MAX_STREAM_UNCONFIRMED = 8 * 1024 * 1024
+const MAX_STREAM_UNCONFIRMED = 8 * 1024 * 1024
 /** After so many bytes the peer is told what has arrived. */
 const CONFIRM_AFTER = 256 * 1024
 /** Links in a row that may break before any byte has come over one of them. */

@@ -2,7 +2,7 @@ import type { Milliseconds, UnixMilliseconds } from '../types.ts'
 import type { FakeNetworkSettings } from './fake-network.ts'
 
 /** One direction of a session, as measured over the last seconds. Rates are per second. */
-export interface DirectionStatistics {
+interface DirectionStatistics {
   /** Bits per second of message content, streams not included. */
   readonly rate: number
   readonly messages: number
@@ -30,7 +30,7 @@ export interface LaneStatistics {
 }
 
 /** Buckets of a histogram: `count` samples at most `upTo`, and above the bucket before. The last has no bound. */
-export interface Histogram {
+interface Histogram {
   readonly buckets: readonly { readonly upTo: number | null; readonly count: number }[]
 }
 

@@ -1,10 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import type { StatisticsView } from '../../ipc/methods.ts'
 import { Lab, labMissing } from '../lab/lab.ts'
+import { Terminal } from '../lab/terminal.ts'
 import { allSeeAll, Guest } from './party.ts'
 
-const missing = labMissing()
+const MAIN = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
+
+const missing = labMissing(['tmux'])
 
 async function pair(lab: Lab): Promise<[Guest, Guest]> {
   const guests: [Guest, Guest] = [await Guest.join(lab, 'h1'), await Guest.join(lab, 'h2')]
@@ -61,7 +65,12 @@ describe.skipIf(missing)(`sessions between real hosts${missing ? ` (skipped: ${m
     expect(worse.out.quality).toBeLessThan(0.8)
     expect((await h1.daemon.cli(['status', h2.id])).stdout).toContain('FAKE NETWORK')
     expect((await h1.daemon.cli(['status'])).stdout).toContain('FAKE NETWORK')
-    expect((await h1.daemon.cli(['top', '--once'])).stdout).toContain('FAKE')
+    const top = await Terminal.start(lab, 'h1', [process.execPath, MAIN, 'top', '--home', h1.daemon.home])
+    const screen = await top.waitFor('FAKE')
+    expect(screen).toMatch(/PEER\s+STATE\s+PING/)
+    expect(screen).toContain('1 session   q leaves')
+    await top.enter('q')
+    await top.ended()
     expect((await h1.daemon.cli(['metrics'])).stdout).toMatch(
       /partyline_session_loss_out_ratio\{peer="\w{12}"\} 0\.[2-4]/,
     )
