@@ -127,6 +127,28 @@ describe('the lines of a session', () => {
     expect(done.at(-1)).toBe('third')
   })
 
+  it('never reorder the link, however often the fake network is changed while things are under way', () => {
+    const change = fc.oneof(fc.constant(undefined), direction)
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(300), change, fc.nat(5)), { maxLength: 20 }), (steps) => {
+        const clock = new VirtualClock()
+        const lines = new FakeLines({ clock, random: Math.random, onRoom: () => {} })
+        const done: number[] = []
+        let sent = 0
+        for (const [pause, out, chunks] of steps) {
+          clock.advance(pause)
+          lines.set(out && completeFake({ out }))
+          for (let i = 0; i < chunks; i++) {
+            const number = sent++
+            lines.chunk('out', 1000, () => done.push(number))
+          }
+        }
+        clock.advance(1e6)
+        expect(done).toEqual(Array.from({ length: sent }, (_, i) => i))
+      }),
+    )
+  })
+
   it('hold the link when they are full, and say when there is room', () => {
     const { clock, lines, rooms } = open()
     lines.set(completeFake({ in: { delay: 10 } }))
