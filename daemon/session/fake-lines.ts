@@ -46,10 +46,10 @@ export class FakeLines {
   /** Does what bytes of the link are to do when they arrive; in order. */
   chunk(way: FakeWay, bytes: number, arrive: () => void): void {
     const line = this.#lines?.link[way]
-    // What is on its way when the fake network is taken back still comes first.
     if (!line || (!this.#network && line.isEmpty)) return arrive()
     const now = this.#options.clock.now()
-    line.push(arrive, bytes, this.#network?.chunk(way, bytes, now) ?? line.deadline)
+    // What was on its way when the fake network was changed or taken back still comes first.
+    line.push(arrive, bytes, Math.max(line.latest, this.#network?.chunk(way, bytes, now) ?? now))
     this.#schedule()
   }
 

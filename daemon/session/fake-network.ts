@@ -120,6 +120,11 @@ export class DelayLine<T> {
     return this.#items[0]?.at ?? Number.POSITIVE_INFINITY
   }
 
+  /** When the last arrives; minus infinity for none. */
+  get latest(): Milliseconds {
+    return this.#items.at(-1)?.at ?? Number.NEGATIVE_INFINITY
+  }
+
   push(item: T, bytes: number, at: Milliseconds): void {
     let place = this.#items.length
     while (place > 0 && (this.#items[place - 1]?.at ?? 0) > at) place--
