@@ -58,7 +58,7 @@ test.each([
   ['an unknown command', ['frobnicate']],
   ['an unknown option', ['peers', '--frobnicate']],
   ['a missing argument', ['ping']],
-  ['one argument too many', ['status', 'now']],
+  ['one argument too many', ['whoami', 'now']],
   ['no number where one is wanted', ['ping', 'anna', '-c', 'many']],
   ['a port that is none', ['daemon', '--port', '70000']],
   ['an unknown policy', ['receive', '--accept', 'some']],
