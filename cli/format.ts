@@ -27,7 +27,8 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('')
 }
 
-const visibleWidth = (text: string): number => [...stripVTControlCharacters(text)].length
+/** Characters that are seen, colours left out. */
+export const visibleWidth = (text: string): number => [...stripVTControlCharacters(text)].length
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
 
@@ -111,9 +112,16 @@ export function secrecyMark({ encrypted }: Pick<ChatLine, 'encrypted'>): string 
   return encrypted ? '' : ' (not encrypted)'
 }
 
-function cut(text: string, length: number): string {
+/** At most so many characters, the last of them `…` where something was left out. */
+export function cut(text: string, length: number): string {
   const characters = [...text]
   return characters.length > length ? `${characters.slice(0, length - 1).join('')}…` : text
+}
+
+/** How the session to a peer travels, and its round trip: `lan 0.31 ms`; empty without one. */
+export function routeText({ route, rtt }: Pick<PeerView, 'route' | 'rtt'>): string {
+  if (!route) return ''
+  return rtt === null ? route : `${route} ${duration(rtt)}`
 }
 
 /** Where a peer is seen, as people would say it: `192.168.1.5 on eth0`; empty where it is not. */

@@ -1,10 +1,11 @@
 import { PartylineError } from '../../daemon/errors.ts'
 import type { PeerView } from '../../ipc/methods.ts'
 import { arg, type Command, type Context } from '../command.ts'
-import { duration, type Paint, peerName, presenceText, printable, shortId, table, whereSeen } from '../format.ts'
+import { type Paint, peerName, presenceText, printable, routeText, shortId, table, whereSeen } from '../format.ts'
+import { fakedPeers } from './session-status.ts'
 
 /** The lines of the peer table, its heading first. */
-function peerRows(peers: readonly PeerView[], paint: Paint): string[][] {
+function peerRows(peers: readonly PeerView[], faked: ReadonlySet<string>, paint: Paint): string[][] {
   const colours = { connected: 'green', seen: 'cyan', away: 'dim' } as const
   const rows = peers.map((peer) => {
     const methods = [...new Set(peer.sightings.map(({ method }) => method))].join(' ')
@@ -15,7 +16,7 @@ function peerRows(peers: readonly PeerView[], paint: Paint): string[][] {
       paint(colours[peer.state], peer.state),
       paint(PRESENCE_COLOURS[peer.presence.show], presenceText(peer.presence)),
       peer.trust === 'unknown' ? '' : paint(peer.trust === 'blocked' ? 'red' : 'green', peer.trust),
-      peer.route ? `${peer.route}${peer.rtt === null ? '' : ` ${duration(peer.rtt)}`}` : '',
+      `${routeText(peer)}${faked.has(peer.id) ? paint(['bold', 'red'], ' FAKE') : ''}`,
       methods,
       whereSeen(peer),
     ]
@@ -33,9 +34,9 @@ function notes(peers: readonly PeerView[]): string[] {
   return [...byNote].map(([note, about]) => `${about.map(peerName).join(', ')}: ${printable(note)}`)
 }
 
-function showAll({ say, paint }: Context, list: readonly PeerView[]): void {
+function showAll({ say, paint }: Context, list: readonly PeerView[], faked: ReadonlySet<string>): void {
   const peers = list.toSorted((a, b) => peerName(a).localeCompare(peerName(b)))
-  say(table(peerRows(peers, paint)).trimEnd())
+  say(table(peerRows(peers, faked, paint)).trimEnd())
   const lines = notes(peers)
   if (lines.length > 0) say(`\n${lines.map((line) => paint('dim', line)).join('\n')}`)
 }
@@ -56,7 +57,7 @@ export const peersCommand: Command = {
       const peers = await client.call('peers.list', {})
       context.emit(peers)
       if (options.names) for (const peer of peers) context.say(peerName(peer))
-      else if (peers.length > 0) showAll(context, peers)
+      else if (peers.length > 0) showAll(context, peers, await fakedPeers(client))
       else
         context.say(
           'Nobody is here yet. Start Partyline on another machine of this network; `partyline status` tells how the search fares.',

@@ -1,3 +1,4 @@
+import type { Client } from '../../ipc/index.ts'
 import type { SessionView, StatisticsView } from '../../ipc/methods.ts'
 import type { Context } from '../command.ts'
 import { duration, type Paint, peerName, presenceText, printable, rate, size, table, whereSeen } from '../format.ts'
@@ -22,8 +23,9 @@ export async function showSession(context: Context, name: string): Promise<void>
   const seen = whereSeen(peer)
   context.say(`${paint('bold', peerName(peer))}  ${printable(peer.id)}`)
   context.say([peer.state, presenceText(peer.presence), seen && `seen at ${seen}`].filter(Boolean).join(', '))
+  if (peer.note !== '') context.say(printable(peer.note))
   if (!session || !statistics) {
-    context.say(`No session; \`partyline connect ${peerName(peer)}\` opens one.`)
+    if (peer.kind === 'host') context.say(`No session; \`partyline connect ${peerName(peer)}\` opens one.`)
     return
   }
   if (statistics.fake) context.say(paint(['bold', 'red'], fakeText(statistics.fake)))
@@ -41,11 +43,9 @@ function sessionRows(session: SessionView, statistics: StatisticsView, paint: Pa
       : `${datagrams.state}, ${datagrams.remote || 'no address yet'}`
   const rows = [
     ['session', `${state} for ${duration(session.age)}, ${session.route} over ${session.carrier}`],
-    ['link', `${session.local} to ${session.remote}, ${session.cipher}, ${session.group}`],
-    [
-      'ping',
-      `${time(rtt.smoothed)} (least ${time(rtt.minimum)}, jitter ${time(rtt.jitter)})  ${bars(statistics.ping)}`,
-    ],
+    ['link', `${session.local} to ${session.remote}, ${session.cipher}, ${printable(session.group)}`],
+    ['ping', `${time(rtt.smoothed)} (least ${time(rtt.minimum)})  ${bars(statistics.ping)}`],
+    ['jitter', `${time(rtt.jitter)}  ${bars(statistics.jitter)}`],
     ['out', directionText(out, totals.messagesOut, totals.bytesOut)],
     ['in', directionText(incoming, totals.messagesIn, totals.bytesIn)],
     [
@@ -54,7 +54,7 @@ function sessionRows(session: SessionView, statistics: StatisticsView, paint: Pa
     ],
     ['datagrams', datagrams.state === 'none' ? path : `${path}, up to ${datagrams.mtu} bytes`],
     ['capacity', statistics.capacity === null ? '–' : rate(statistics.capacity)],
-    ['since then', `${totals.dropped} dropped before they left, ${totals.resumes} other links`],
+    ['losses', `${totals.dropped} messages dropped before they left; ${resumed(totals.resumes)}`],
   ]
   if (stall)
     rows.push([
@@ -62,6 +62,11 @@ function sessionRows(session: SessionView, statistics: StatisticsView, paint: Pa
       `${stall.silences} silences of ${duration(stall.medianSilence)} every ${duration(stall.medianInterval)}, ${stall.burst} packets at once behind each`,
     ])
   return rows.map(([title = '', ...rest]) => [`  ${title}`, ...rest])
+}
+
+/** `resumed on another link 2 times` */
+function resumed(count: number): string {
+  return count === 0 ? 'never lost its link' : `resumed on another link ${count === 1 ? 'once' : `${count} times`}`
 }
 
 function directionText(
@@ -94,7 +99,7 @@ function routeRows({ routes }: StatisticsView): string[][] {
     .map(({ at, from, to, reason }) => [
       `  ${new Date(at).toLocaleTimeString()}`,
       `${from ?? 'none'} → ${to ?? 'none'}`,
-      reason,
+      printable(reason),
     ])
 }
 
@@ -105,6 +110,12 @@ function bars({ buckets }: StatisticsView['ping']): string {
   if (used.length === 0) return ''
   const bar = used.map(({ count }) => BARS[Math.ceil((count / most) * (BARS.length - 1))]).join('')
   return `${bar} ${used.map(({ upTo }) => (upTo === null ? 'more' : `≤${upTo}`)).join(' ')} ms`
+}
+
+/** The peers, by id, to whom the network is worse than it is. */
+export async function fakedPeers(client: Pick<Client, 'call'>): Promise<ReadonlySet<string>> {
+  const sessions = await client.call('sessions.list', {})
+  return new Set(sessions.filter(({ fake }) => fake).map(({ peer }) => peer))
 }
 
 /** `FAKE NETWORK out: loss 5 %, delay 80 ms; in: …` */

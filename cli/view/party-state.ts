@@ -35,6 +35,8 @@ export interface PartyState {
   readonly presence: Presence
   readonly interfaces: StatusView['interfaces']
   readonly peers: readonly PeerView[]
+  /** Ids of the peers to whom a fake network makes the session worse than it is. */
+  readonly faked: ReadonlySet<string>
   /** Offers from peers that wait for an answer, oldest first. */
   readonly offers: readonly OfferView[]
   readonly transfers: readonly Transfer[]
@@ -53,6 +55,7 @@ export const EMPTY_STATE: PartyState = {
   presence: AVAILABLE,
   interfaces: [],
   peers: [],
+  faked: new Set(),
   offers: [],
   transfers: [],
   log: [],

@@ -4,6 +4,7 @@ import { receiveFiles } from '../../ipc/files/receiver.ts'
 import { sendFiles } from '../../ipc/files/sender.ts'
 import type { Client } from '../../ipc/index.ts'
 import type { OfferView } from '../../ipc/methods.ts'
+import { fakedPeers } from '../commands/session-status.ts'
 import { duration, printable, rate, size } from '../format.ts'
 import {
   addLine,
@@ -207,10 +208,11 @@ export class Party {
   }
 
   async #refresh(): Promise<void> {
-    const [status, peers, presence] = await Promise.all([
+    const [status, peers, presence, faked] = await Promise.all([
       this.#client.call('daemon.status', {}),
       this.#client.call('peers.list', {}),
       this.#client.call('presence.get', {}),
+      fakedPeers(this.#client),
     ])
     const { name, port, interfaces } = status
     this.#change((before) => {
@@ -221,7 +223,7 @@ export class Party {
           (told, peer) => takeEvent(told, { name: 'peers.changed', seq: 0, params: { peer } }, Date.now()),
           before,
         )
-      return { ...state, name, port, presence, interfaces, peers: sortPeers(peers) }
+      return { ...state, name, port, presence, interfaces, faked, peers: sortPeers(peers) }
     })
   }
 

@@ -1,7 +1,7 @@
 import { Box, Text } from 'ink'
 import { Fragment, createElement as h, type ReactElement } from 'react'
 import type { PeerView } from '../../ipc/methods.ts'
-import { duration, peerName, presenceText, printable, progressBar, size, whereSeen } from '../format.ts'
+import { peerName, presenceText, printable, progressBar, routeText, size, whereSeen } from '../format.ts'
 import { type LogLine, nameOf, type PartyState, someoneIsHere, type Transfer } from './party-state.ts'
 
 /** What the view asks of the user, and what was typed so far. */
@@ -104,7 +104,7 @@ interface PeersProps {
 }
 
 function Peers({ state, selected, rows, columns }: PeersProps): ReactElement {
-  const { peers, lonely } = state
+  const { peers, faked, lonely } = state
   if (peers.length === 0) {
     const lines = lonely
       ? [
@@ -130,7 +130,9 @@ function Peers({ state, selected, rows, columns }: PeersProps): ReactElement {
     Box,
     { flexDirection: 'column', flexShrink: 0 },
     h(Box, null, h(Text, null, '  '), h(TitleCells, { widths })),
-    shown.map((peer) => h(Peer, { key: peer.id, peer, selected: peer.id === selected, widths })),
+    shown.map((peer) =>
+      h(Peer, { key: peer.id, peer, isFake: faked.has(peer.id), selected: peer.id === selected, widths }),
+    ),
   )
 }
 
@@ -165,10 +167,16 @@ function columnWidths(columns: number, peers: readonly PeerView[]): Widths {
   return { name, state: 11, route: 14, presence, methods: 13 }
 }
 
-function Peer({ peer, selected, widths }: { peer: PeerView; selected: boolean; widths: Widths }): ReactElement {
+interface PeerProps {
+  readonly peer: PeerView
+  readonly isFake: boolean
+  readonly selected: boolean
+  readonly widths: Widths
+}
+
+function Peer({ peer, isFake, selected, widths }: PeerProps): ReactElement {
   const methods = [...new Set(peer.sightings.map(({ method }) => method))].join(' ')
-  const direct = peer.route ? `${peer.route}${peer.rtt === null ? '' : ` ${duration(peer.rtt)}`}` : ''
-  const route = peer.kind === 'host' ? direct : 'chat only'
+  const route = peer.kind === 'host' ? routeText(peer) : 'chat only'
   const mark = { trusted: ' ✓', blocked: ' ⊘', unknown: '' }[peer.trust]
   return h(
     Box,
@@ -176,7 +184,10 @@ function Peer({ peer, selected, widths }: { peer: PeerView; selected: boolean; w
     h(Box, { width: 2, flexShrink: 0 }, h(Text, { color: 'yellow' }, selected ? '›' : ' ')),
     h(Cell, { width: widths.name, text: `${peerName(peer)}${mark}`, bold: true }),
     h(Cell, { width: widths.state, text: peer.state, color: STATE_COLOURS[peer.state] }),
-    h(Cell, { width: widths.route, text: route }),
+    // Before the route, so that a narrow column does not cut it off.
+    isFake
+      ? h(Cell, { width: widths.route, text: `FAKE ${route}`, color: 'red', bold: true })
+      : h(Cell, { width: widths.route, text: route }),
     widths.presence > 0 && h(Cell, { width: widths.presence, text: presenceText(peer.presence), color: 'yellow' }),
     h(Cell, { width: widths.methods, text: methods, color: 'gray' }),
     h(Cell, { text: whereSeen(peer), color: 'gray' }),

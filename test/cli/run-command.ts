@@ -16,10 +16,15 @@ interface Started {
 export function startCommand(
   command: Command,
   given: Partial<Given>,
-  { home, colour = false }: { readonly home: string; readonly colour?: boolean },
+  {
+    home,
+    colour = false,
+    columns = 80,
+  }: { readonly home: string; readonly colour?: boolean; readonly columns?: number },
 ): Started {
-  const stdin = Object.assign(new PassThrough(), { isTTY: true })
-  const stdout = Object.assign(new PassThrough(), { isTTY: true })
+  const keyboard = { isTTY: true, setRawMode: () => {}, ref: () => {}, unref: () => {} }
+  const stdin = Object.assign(new PassThrough(), keyboard)
+  const stdout = Object.assign(new PassThrough(), { isTTY: true, columns, rows: 24 })
   let printed = ''
   stdout.on('data', (chunk) => {
     printed += String(chunk)

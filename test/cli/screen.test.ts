@@ -68,6 +68,16 @@ test('who is chat only is listed so, with no keys for what cannot be done', () =
   expect(drawn(state).at(-1)).toMatch(/c chat {3}p ping {3}f offer a file {3}q quit/)
 })
 
+test('a fake network is marked, whatever the width', () => {
+  const peers = [peerView({ state: 'connected', route: 'lan', rtt: 80 }), contactView()]
+  const state = { ...STATE, peers, faked: new Set([ANNA]) }
+  for (const columns of [60, 80, 120]) {
+    const screen = drawn(state, columns).join('\n')
+    expect(screen).toMatch(/anna-laptop +connected +FAKE lan/)
+    expect(screen.match(/FAKE/g)).toHaveLength(1)
+  }
+})
+
 test('presence is shown where there is something to tell: of others in the list, of this host above', () => {
   const busy = { show: 'busy', text: 'Kuchen \u001b[2J' } as const
   const peers = [peerView({ presence: busy }), contactView()]
@@ -154,6 +164,13 @@ test('keys are about the peer that the arrows chose', async () => {
   await press('\u001b[B', 'p')
   await vi.waitFor(() => expect(party.state().log.at(-1)?.text).toBe('ben answered in 0.50 ms (lan)'))
   expect(daemon.calls).toContainEqual({ method: 'sessions.ping', params: { peer: BEN } })
+})
+
+test('a session with a fake network is found without an event', async () => {
+  const session = { peer: ANNA, name: 'anna', fake: true }
+  await using daemon = await FakeDaemon.start({ ...two, 'sessions.list': () => [session, { peer: BEN, fake: false }] })
+  const { party } = await live(daemon)
+  expect([...party.state().faked]).toEqual([ANNA])
 })
 
 test('c sends what is typed to the peer, Escape leaves it unsaid', async () => {

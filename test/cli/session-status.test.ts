@@ -1,8 +1,13 @@
-import { describe, expect, test } from 'vitest'
+import { stripVTControlCharacters, styleText } from 'node:util'
+import { describe, expect, test, vi } from 'vitest'
+import { peersCommand } from '../../cli/commands/peers.ts'
 import { fakeText } from '../../cli/commands/session-status.ts'
+import { topCommand, topTable } from '../../cli/commands/top.ts'
+import { PartylineError } from '../../daemon/errors.ts'
 import { METHODS, type Params, type SessionView, type StatisticsView } from '../../ipc/methods.ts'
-import { ANNA, FakeDaemon, peerView } from './fake-daemon.ts'
+import { ANNA, contactView, FakeDaemon, peerView } from './fake-daemon.ts'
 import { runCli, startCli } from './run-cli.ts'
+import { startCommand } from './run-command.ts'
 
 const SESSION: SessionView = {
   peer: ANNA,
@@ -80,13 +85,13 @@ describe('`status PEER`', () => {
     expect(code).toBe(0)
     for (const text of [
       'open for 1 min 1 s, lan over tcp',
-      '0.40 ms (least 0.20 ms, jitter 0.05 ms)',
-      '█▂▂ ≤1 ≤2 more ms',
+      '0.40 ms (least 0.20 ms)  █▂▂ ≤1 ≤2 more ms',
+      '0.05 ms  █ more ms',
       'loss 1.2 %, quality 98.5 %; 600 messages',
       '2.0 KiB to send, for 3.0 ms; 100 B not acknowledged',
       'open, 192.168.50.2:47800, up to 1472 bytes',
       '90 Mbit/s',
-      '4 dropped before they left, 1 other links',
+      '4 messages dropped before they left; resumed on another link once',
       'lan → none',
     ])
       expect(stdout).toContain(text)
@@ -116,6 +121,40 @@ describe('`status PEER`', () => {
     expect(JSON.parse(machine.stdout)).toMatchObject({ peer: { id: ANNA }, session: null, statistics: null })
   })
 
+  test('says what is known of somebody who has no sessions at all', async () => {
+    await using daemon = await FakeDaemon.start({ 'peers.get': () => contactView(), 'sessions.list': () => [] })
+    const { code, stdout } = await runCli(['status', 'Alice', '--home', daemon.home])
+    expect(code).toBe(0)
+    expect(stdout).toContain('A plain XMPP client: chat only')
+    expect(stdout).not.toContain('partyline connect')
+  })
+
+  test('ends with 4 for somebody unknown, with 3 without a daemon', async () => {
+    await using daemon = await FakeDaemon.start({
+      'peers.get': () => {
+        throw new PartylineError('peer.not-found', 'nobody is called "zoe"')
+      },
+    })
+    const [unknown, machine, alone] = await Promise.all([
+      runCli(['status', 'zoe', '--home', daemon.home]),
+      runCli(['status', 'zoe', '--json', '--home', daemon.home]),
+      runCli(['status', 'zoe', '--home', `${daemon.home}/nowhere`]),
+    ])
+    expect(unknown).toMatchObject({ code: 4, stdout: '', stderr: expect.stringContaining('nobody is called "zoe"') })
+    expect(JSON.parse(machine.stdout)).toMatchObject({ error: { code: 'peer.not-found' } })
+    expect(alone.code).toBe(3)
+  })
+
+  test('lets nothing that came from elsewhere draw on the terminal', async () => {
+    const routes = [{ at: 0, from: null, to: 'lan', reason: 'opened\u001b[2J' }]
+    await using daemon = await FakeDaemon.start({
+      ...answers({ routes }),
+      'sessions.list': () => [{ ...SESSION, group: 'X25519\u001b[31m' }],
+    })
+    const { stdout } = await runCli(['status', 'anna-laptop', '--home', daemon.home])
+    expect(stdout).toBe(stripVTControlCharacters(stdout))
+  })
+
   test('gives machines everything', async () => {
     await using daemon = await FakeDaemon.start(answers())
     const { stdout } = await runCli(['status', 'anna-laptop', '--json', '--home', daemon.home])
@@ -134,13 +173,68 @@ describe('`top`', () => {
       runCli(['top', '--once', '--home', daemon.home]),
       runCli(['top', '--once', '--json', '--home', daemon.home]),
     ])
-    expect(human.stdout.split('\n')[1]).toMatch(/^anna-laptop\s+FAKE\s+0\.40 ms\s+0\.05 ms\s+1\.2 %\s+98\.5 %/)
+    expect(human.stdout.split('\n')[1]).toMatch(/^anna-laptop\s+lan FAKE\s+0\.40 ms\s+0\.05 ms\s+1\.2 %\s+98\.5 %/)
     expect(JSON.parse(machine.stdout)).toMatchObject({ peer: ANNA, name: 'anna-laptop', session: { route: 'lan' } })
   })
 
   test('says what to do where there is no session', async () => {
     await using daemon = await FakeDaemon.start({ 'sessions.list': () => [] })
     expect((await runCli(['top', '--once', '--home', daemon.home])).stdout).toContain('partyline connect PEER')
+  })
+
+  describe('at any width', () => {
+    const all = [
+      { name: 'anna', session: SESSION, statistics: statistics() },
+      { name: 'x'.repeat(200), session: { ...SESSION, state: 'resuming' as const }, statistics: statistics() },
+    ]
+    test.each([120, 100, 80, 60, 50])('%d columns hold the table', (columns) => {
+      const lines = stripVTControlCharacters(topTable(all, styleText, columns)).split('\n')
+      expect(Math.max(...lines.map((line) => [...line].length))).toBeLessThanOrEqual(columns)
+      expect(lines[0]).toMatch(/^PEER +STATE +PING/)
+      expect(lines[2]).toMatch(/^x+… +resuming +0\.40 ms/)
+    })
+
+    test('what matters most stays longest', () => {
+      expect(topTable(all, styleText)).toContain('STREAMS')
+      const narrow = topTable(all, styleText, 60)
+      expect(narrow).toContain('LOSS')
+      expect(narrow).not.toContain('QUALITY')
+    })
+  })
+
+  test('is drawn anew with what the daemon measures, until q leaves it', async () => {
+    await using daemon = await FakeDaemon.start(answers())
+    const top = startCommand(topCommand, {}, { home: daemon.home, columns: 60 })
+    await vi.waitFor(() => expect(stripVTControlCharacters(top.printed())).toMatch(/anna-laptop +lan +0\.40 ms/))
+    daemon.publish('sessions.measured', {
+      peer: ANNA,
+      statistics: statistics({
+        rtt: { latest: 77, smoothed: 77, minimum: 1, jitter: 0 },
+        fake: { out: { ...way, delay: 77 }, in: way },
+      }),
+    })
+    await vi.waitFor(() => expect(stripVTControlCharacters(top.printed())).toMatch(/lan FAKE +77 ms/), 5000)
+    expect(daemon.calls.filter(({ method }) => method === 'sessions.statistics')).toHaveLength(1)
+    top.type('q')
+    expect(await top.done).toBeUndefined()
+  })
+
+  test('ends with an error when the daemon stops', async () => {
+    const daemon = await FakeDaemon.start(answers())
+    const top = startCommand(topCommand, {}, { home: daemon.home })
+    const ended = expect(top.done).rejects.toMatchObject({ code: 'local.closed' })
+    await vi.waitFor(() => expect(top.printed()).toContain('anna-laptop'))
+    await daemon[Symbol.asyncDispose]()
+    await ended
+  })
+
+  test('ends with an error when the daemon stops, where there is no terminal', async () => {
+    const daemon = await FakeDaemon.start(answers())
+    const child = runCli(['top', '--home', daemon.home])
+    const asked = () => daemon.calls.map(({ method }) => method)
+    await vi.waitFor(() => expect(asked()).toContain('sessions.statistics'), 5000)
+    await daemon[Symbol.asyncDispose]()
+    expect(await child).toMatchObject({ code: 1, stderr: expect.stringContaining('(local.closed)') })
   })
 
   test('goes on each second for machines, until it is ended', async () => {
@@ -185,6 +279,37 @@ describe('`fake`', () => {
     expect(daemon.calls.map(({ method }) => method)).not.toContain('sessions.fake')
   })
 
+  test('tells machines what is set', async () => {
+    const fake = { out: { ...way, loss: 0.5 }, in: way }
+    await using daemon = await FakeDaemon.start({ 'sessions.fake': () => ({ fake }) })
+    const { stdout } = await runCli(['fake', 'anna-laptop', '--loss', '50', '--out', '--json', '--home', daemon.home])
+    expect(JSON.parse(stdout)).toEqual({ fake })
+  })
+
+  test('is marked in the list of peers', async () => {
+    await using daemon = await FakeDaemon.start({
+      'peers.list': () => [peerView({ state: 'connected', route: 'lan', rtt: 80 }), contactView()],
+      'sessions.list': () => [{ ...SESSION, fake: true }],
+    })
+    const { stdout } = await runCli(['peers', '--home', daemon.home])
+    expect(stdout).toMatch(/^anna-laptop .* lan 80 ms FAKE /m)
+    expect(stdout.match(/FAKE/g)).toHaveLength(1)
+    const coloured = startCommand(peersCommand, {}, { home: daemon.home, colour: true })
+    await coloured.done
+    expect(coloured.printed()).toContain(styleText(['bold', 'red'], ' FAKE', { validateStream: false }))
+  })
+
+  test('needs a session', async () => {
+    await using daemon = await FakeDaemon.start({
+      'sessions.statistics': () => {
+        throw new PartylineError('network.no-session')
+      },
+    })
+    const { code, stderr } = await runCli(['fake', 'anna-laptop', '--home', daemon.home])
+    expect(code).toBe(4)
+    expect(stderr).toContain('(network.no-session)')
+  })
+
   test.each([
     [['--loss', '101'], '--loss takes a number from 0 to 100'],
     [['--delay', 'soon'], '--delay takes a number from 0 to 10000'],
@@ -208,6 +333,10 @@ describe('`fake`', () => {
 
 test('`metrics` prints them as they are', async () => {
   await using daemon = await FakeDaemon.start()
-  const { stdout } = await runCli(['metrics', '--home', daemon.home])
-  expect(stdout).toBe(METHODS['metrics.read'].example.result.text)
+  const [human, machine] = await Promise.all(
+    [[], ['--json']].map((options) => runCli(['metrics', ...options, '--home', daemon.home])),
+  )
+  const { result } = METHODS['metrics.read'].example
+  expect(human?.stdout).toBe(result.text)
+  expect(JSON.parse(machine?.stdout ?? '')).toEqual(result)
 })
