@@ -8,12 +8,12 @@ import { formatHostPort } from '../network/network.ts'
 import { TokenBucket } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { NS } from '../xmpp/namespaces.ts'
-import { discoInfoAnswer, errorAnswer, resultAnswer, xml } from '../xmpp/stanzas.ts'
+import { discoInfoAnswer, errorAnswer, oneLine, resultAnswer, xml } from '../xmpp/stanzas.ts'
 import { XmlReader } from '../xmpp/xml-reader.ts'
 import { parseAddress } from './address.ts'
 import { makeCredential } from './credential.ts'
 import { dialHub } from './hub-dial.ts'
-import { HubLogIn, oneLine } from './hub-log-in.ts'
+import type { HubLogIn } from './hub-log-in.ts'
 
 /** How long TCP and TLS may take, and the log-in after them. */
 const DIAL_PATIENCE: Milliseconds = 4000
@@ -87,7 +87,10 @@ export class HubClient {
     const { target, admit, identity } = this.#options
     const unanswered = this.#after(DIAL_PATIENCE, () => this.#abort.abort())
     try {
+      // Loaded by those who log in somewhere: the package is a fifth of the daemon's memory.
+      const loading = import('./hub-log-in.ts')
       const { socket, peer, domain, certificate } = await dialHub(target, this.#abort.signal)
+      const { HubLogIn: LogIn } = await loading
       unanswered.cancel()
       this.#socket = socket
       this.#domain = domain
@@ -95,7 +98,7 @@ export class HubClient {
       this.#after(LOG_IN_PATIENCE, () => {
         if (!this.isOpen) this.#end(new PartylineError('network.timeout', 'the hub did not finish the log-in'))
       })
-      this.#logIn = new HubLogIn({
+      this.#logIn = new LogIn({
         domain,
         credential: () => makeCredential(identity, socket, certificate),
         write: (text, done) => void socket.write(text, done),

@@ -3,7 +3,7 @@ import { type Client, type ClientSocket, client, type Transport } from '@xmpp/cl
 import type { Element } from 'ltx'
 import { PartylineError } from '../errors.ts'
 import { NS } from '../xmpp/namespaces.ts'
-import { cleanText, xml } from '../xmpp/stanzas.ts'
+import { oneLine, xml } from '../xmpp/stanzas.ts'
 import type { Credential } from './credential.ts'
 
 const NS_SASL = 'urn:ietf:params:xml:ns:xmpp-sasl'
@@ -133,9 +133,4 @@ function refusalOf(error: unknown): PartylineError {
   if (condition === 'temporary-auth-failure')
     return new PartylineError('peer.busy', `the hub takes nobody now: ${reason}`)
   return new PartylineError('peer.not-authorized', `the hub refused the log-in: ${reason}`)
-}
-
-/** What a hub says in its own words, fit for a log and a screen. */
-export function oneLine(text: string): string {
-  return cleanText(text).replace(/\s+/gu, ' ').trim().slice(0, 200)
 }

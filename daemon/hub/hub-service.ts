@@ -13,7 +13,7 @@ import { formatHubTicket } from './ticket.ts'
 interface HubServiceOptions {
   readonly self: PeerId
   /** A hub that is not started yet. */
-  readonly create: (name: string) => HubServer
+  readonly create: (name: string) => Promise<HubServer>
   readonly hubs: Pick<Hubs, 'advertise' | 'status' | 'join' | 'leave'>
   readonly port: () => number
   /** The name of a hub that was given none. */
@@ -114,7 +114,7 @@ export class HubService {
       throw new PartylineError('usage.invalid-argument', `this host is the hub ${running.name} already`)
     if (running) return this.status()
     const { create, hubs, port, certificateFile, publish } = this.#options
-    const server = create(name ?? this.#options.name())
+    const server = await create(name ?? this.#options.name())
     await server.start({ port: port() })
     try {
       await writeFileAtomic(certificateFile, server.certificatePem, { mode: 0o644 })

@@ -110,3 +110,8 @@ const CHAT_STATES = ['active', 'composing', 'paused', 'inactive', 'gone'] as con
 export function chatStateOf(message: Element): (typeof CHAT_STATES)[number] | undefined {
   return CHAT_STATES.find((state) => message.getChild(state, NS.chatStates))
 }
+
+/** What a hub says in its own words, fit for a log and a screen. */
+export function oneLine(text: string): string {
+  return cleanText(text).replace(/\s+/gu, ' ').trim().slice(0, 200)
+}

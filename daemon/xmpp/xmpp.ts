@@ -9,7 +9,6 @@ import type { Mdns } from '../discovery/mdns/mdns-network.ts'
 import { PresenceDiscovery } from '../discovery/presence/presence.ts'
 import { PartylineError } from '../errors.ts'
 import { tellableAddresses } from '../hub/host-addresses.ts'
-import { HubServer } from '../hub/hub-server.ts'
 import { HubService } from '../hub/hub-service.ts'
 import { Hubs } from '../hub/hubs.ts'
 import type { Identity } from '../identity/key.ts'
@@ -129,8 +128,10 @@ export class Xmpp {
     this.signals.add(this.#hubs)
     this.hub = new HubService({
       self: identity.peer,
-      create: (name) =>
-        new HubServer({
+      // A quarter of the daemon's memory, for hosts that are a hub.
+      create: async (name) => {
+        const { HubServer } = await import('../hub/hub-server.ts')
+        return new HubServer({
           identity,
           clock,
           logger: part('hub'),
@@ -140,7 +141,8 @@ export class Xmpp {
           randomInt,
           randomBytes,
           onChange: () => publish('hub.changed', {}),
-        }),
+        })
+      },
       hubs: this.#hubs,
       port: () => settings.get('hub.port'),
       name: () => settings.get('hub.name') || options.name(),

@@ -66,7 +66,7 @@ function hubOf(name: string): HubServer {
 function create(overrides: Partial<ConstructorParameters<typeof HubService>[0]> = {}): HubService {
   return new HubService({
     self: identity.peer,
-    create: (name) => {
+    create: async (name) => {
       const hub = hubOf(name)
       made.push(hub)
       return hub
@@ -213,7 +213,7 @@ describe("this host's hub", () => {
   test('that cannot start does not stand in the way of the next', async () => {
     const failing = { start: () => Promise.reject(new PartylineError('local.port-taken')) } as unknown as HubServer
     const inTurn = [failing, hubOf('b')]
-    service = create({ create: () => inTurn.shift() ?? failing })
+    service = create({ create: async () => inTurn.shift() ?? failing })
     const [first, second] = await Promise.allSettled([service.start('a'), service.start('b')])
     expect(first).toMatchObject({ status: 'rejected', reason: { code: 'local.port-taken' } })
     expect(second).toMatchObject({ status: 'fulfilled', value: { name: 'b' } })
