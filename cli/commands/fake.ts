@@ -49,7 +49,7 @@ export const fakeCommand: Command = {
   name: 'fake',
   arguments: '<peer>',
   about:
-    'Makes the network of a session worse than it is, for whoever writes a game; without options shows what is set.',
+    'Makes the network of a session worse than it is, for whoever writes a game (messages and datagrams; streams have links of their own); without options shows what is set.',
   options: [
     { flags: '--loss <percent>', about: 'datagrams lost; on the link a loss is a delay' },
     { flags: '--delay <ms>', about: 'added to everything' },

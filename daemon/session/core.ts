@@ -10,6 +10,8 @@ import { UnconfirmedBytes } from './unconfirmed.ts'
 
 /** A peer that was silent for this long is asked whether it is there. */
 export const KEEPALIVE: Milliseconds = 3000
+/** While messages go, the round trip is measured this often. */
+const MEASURE: Milliseconds = 2000
 /** A link that was silent for this long is dead. */
 export const DEAD_AFTER: Milliseconds = 9000
 /** Keepalives in a row without an answer, each given `KEEPALIVE`, after which a link is dead. */
@@ -94,6 +96,9 @@ export class SessionCore {
   /** When a keepalive was last sent, and how many were since something was heard. */
   #asked: Milliseconds
   #unanswered = 0
+  /** When the round trip was measured last, and whether messages went since. */
+  #pinged: Milliseconds = 0
+  #isUsed = false
   /** Until when the link has to prove that it works, after its network changed. */
   #doubtedUntil = Number.POSITIVE_INFINITY
   /** Small messages wait for others until then. */
@@ -143,7 +148,8 @@ export class SessionCore {
   /** When `tick` wants to be called next. */
   get deadline(): Milliseconds {
     if (!this.#attached) return this.#gatheringUntil
-    const next = Math.max(this.#heard, this.#asked) + KEEPALIVE
+    const silence = Math.max(this.#heard, this.#asked) + KEEPALIVE
+    const next = this.#isUsed ? Math.min(silence, this.#pinged + MEASURE) : silence
     return Math.min(next, this.#doubtedUntil, this.#gatheringUntil, this.#companyUntil)
   }
 
@@ -219,6 +225,7 @@ export class SessionCore {
     }
     if (now - this.#settledAt <= COMPANY && this.#replies < REPLIES_WANTED) this.#replies++
     this.#settledAt = Number.NEGATIVE_INFINITY
+    this.#isUsed = true
     const number = this.#outbox.add(message, now)
     if (gather === 0 || this.#outbox.queuedBytes >= 1200) this.flush()
     else this.#gatheringUntil = Math.min(this.#gatheringUntil, now + gather)
@@ -258,6 +265,8 @@ export class SessionCore {
     if (this.#closed || !this.#attached || this.#pings.size >= MAX_PINGS) return false
     // An id has 32 bits.
     this.#lastPing = (this.#lastPing + 1) >>> 0
+    this.#pinged = now
+    this.#isUsed = false
     this.#pings.set(this.#lastPing, { at: now, done })
     this.#pushUrgent({ type: FRAME.ping, id: this.#lastPing })
     this.#events.wake()
@@ -288,6 +297,7 @@ export class SessionCore {
     this.#dropPings(({ at }) => now - at >= DEAD_AFTER)
     if (!this.#attached) return
     if (now >= this.#doubtedUntil) return this.#events.silent()
+    if (this.#isUsed && now >= this.#pinged + MEASURE) this.ping(now, () => {})
     if (now < Math.max(this.#heard, this.#asked) + KEEPALIVE) return
     // Counted in questions, not in time alone: a machine that slept has asked nobody, and finds its peers where they were.
     if (this.#unanswered >= MAX_UNANSWERED) return this.#events.silent()
@@ -342,6 +352,7 @@ export class SessionCore {
     switch (frame.type) {
       case FRAME.message: {
         const message = this.#inbox.take(frame)
+        this.#isUsed = true
         if (message) this.#events.message(message)
         return
       }

@@ -327,6 +327,21 @@ describe('round trips', () => {
     expect(a.trips).toEqual([80, 16])
   })
 
+  it('are measured every two seconds while messages go, not only in silence', () => {
+    const [a, b] = [new Host(0), new Host(0)]
+    exchange(a, b)
+    for (let now = 0; now < 10_000; now += 100) {
+      a.send('c', 'x', {}, now)
+      exchange(a, b, now)
+      for (const message of b.messages.splice(0)) b.core.settle(message, now)
+      exchange(a, b, now)
+      a.core.tick(now)
+      b.core.tick(now)
+    }
+    expect(a.trips.length).toBe(5)
+    expect(b.trips.length).toBe(5)
+  })
+
   it('are smoothed as RFC 6298 has it, once they have settled', () => {
     const roundTrip = new RoundTrip()
     for (const sample of [80, 16, 40, 24]) roundTrip.add(sample)
