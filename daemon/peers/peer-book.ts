@@ -17,6 +17,7 @@ import {
   type Trust,
   type UnixMilliseconds,
 } from '../types.ts'
+import { isContactId } from '../xmpp/contacts.ts'
 import { readBook, writeBook } from './book-file.ts'
 import { resolvePeer } from './peer-names.ts'
 import { PeerRecord } from './peer-record.ts'
@@ -171,10 +172,10 @@ export class PeerBook {
 
   // What the user decides: written down before it returns
 
-  /** Throws `usage.invalid-argument` for a petname that is taken, looks like a peer id or cannot be shown; empty takes it away. */
+  /** Throws `usage.invalid-argument` for a petname that is taken, looks like an id or cannot be shown; empty takes it away. */
   async setPetname(peer: PeerId, petname: string): Promise<void> {
     const name = cleanName(petname)
-    if (name !== petname.normalize('NFC').trim() || isPeerId(name))
+    if (name !== petname.normalize('NFC').trim() || isPeerId(name) || isContactId(name))
       throw new PartylineError('usage.invalid-argument', `${JSON.stringify(petname)} cannot be a petname`)
     for (const other of name === '' ? [] : this.#records.values())
       if (other.id !== peer && other.petname === name)

@@ -1,5 +1,6 @@
 import type { PeerView } from '../../ipc/methods.ts'
 import { PartylineError } from '../errors.ts'
+import { isPeerId } from '../identity/peer-id.ts'
 import type { ContactId, PeerId } from '../types.ts'
 import { type Contact, type Contacts, isContactId } from '../xmpp/contacts.ts'
 import type { PeerBook } from './peer-book.ts'
@@ -32,11 +33,15 @@ export class People {
     )
   }
 
-  /** The host or plain XMPP client meant by a petname, name, id, prefix or address. Throws `peer.not-found` or `usage.ambiguous-peer`. */
+  /**
+   * The host or plain XMPP client meant by a petname, name, id, prefix or address. An id is never somebody's name or address: else anybody
+   * could call himself so. Throws `peer.not-found` or `usage.ambiguous-peer`.
+   */
   anyone(text: string): PeerId | ContactId {
-    const [contact, another] = this.#contacts.find(text)
     // Of one who has left, the lines can still be read.
-    if (!contact) return isContactId(text) ? text : this.#book.resolve(text)
+    if (isPeerId(text) || isContactId(text)) return text
+    const [contact, another] = this.#contacts.find(text)
+    if (!contact) return this.#book.resolve(text)
     const peer = this.#peer(text)
     if (peer && this.#book.get(peer).petname === text) return peer
     if (!peer && !another) return contact.id

@@ -58,9 +58,9 @@ export class Contacts {
     return () => this.#listeners.delete(listener)
   }
 
-  /** The contacts meant by an id, an address or a name. */
+  /** The contacts meant by an address or a name. */
   find(text: string): Contact[] {
-    const exact = this.get(contactId(text)) ?? this.get(text as ContactId)
+    const exact = this.get(contactId(text))
     if (exact) return [exact]
     return [...this.#contacts.values()].flatMap(({ contact }) => (contact.name === text ? [contact] : []))
   }

@@ -11,6 +11,8 @@ import { VirtualClock } from '../virtual-clock.ts'
 
 const id = (n: number): PeerId => peerIdFromKey(createHash('sha256').update(`peer ${n}`).digest())
 
+const SEEN = { method: 'beacon', interface: 'eth0', address: '192.168.50.2', port: 47800, proven: true } as const
+
 const contact = (address: string, change: Partial<Contact> = {}): Contact => ({
   id: contactId(address),
   name: address.split('@')[0] ?? address,
@@ -29,8 +31,7 @@ beforeEach(async () => {
   book = await PeerBook.open({ self: id(0), clock, logger: silentLogger })
   contacts = new Contacts(clock)
   people = new People(book, contacts)
-  const at = { method: 'beacon', interface: 'eth0', address: '192.168.50.2', port: 47800, proven: true } as const
-  book.seen({ ...at, peer: id(1), name: 'anna' })
+  book.seen({ ...SEEN, peer: id(1), name: 'anna' })
 })
 
 const codeOf = (task: () => unknown): string => {
@@ -80,6 +81,21 @@ describe('people', () => {
     contacts.set(contact('ben@h2'))
     contacts.set(contact('ben@h3'))
     expect(codeOf(() => people.anyone('ben'))).toBe('usage.ambiguous-peer')
+  })
+
+  test('are not deceived by somebody whose name or address is the id of another', async () => {
+    contacts.set(contact('ben@h2'))
+    contacts.set(contact(id(1)))
+    contacts.set(contact('eve@h3', { name: id(1) }))
+    contacts.set(contact('xmpp:ben@h2'))
+    contacts.set(contact('mallory@h3', { name: 'xmpp:ben@h2' }))
+    book.seen({ ...SEEN, peer: id(2), name: 'xmpp:ben@h2' })
+    expect(people.anyone(id(1))).toBe(id(1))
+    expect(people.host(id(1))).toBe(id(1))
+    expect(people.anyone('xmpp:ben@h2')).toBe('xmpp:ben@h2')
+    contacts.remove(contactId('ben@h2'))
+    expect(people.anyone('xmpp:ben@h2')).toBe('xmpp:ben@h2')
+    await expect(book.setPetname(id(1), 'xmpp:ben@h2')).rejects.toMatchObject({ code: 'usage.invalid-argument' })
   })
 })
 
