@@ -5,7 +5,7 @@ import { isPeerId } from '../identity/peer-id.ts'
 import type { PeerId, Presence } from '../types.ts'
 import { NS } from '../xmpp/namespaces.ts'
 import { parseAddress } from './address.ts'
-import { foldLocal } from './login.ts'
+import { foldLocal, parseNickname } from './login.ts'
 import { presenceOf } from './person-presence.ts'
 
 /** Most people and hosts followed at one hub. */
@@ -69,6 +69,8 @@ export class HubRoster {
     const isHost = presence.getChild('host', NS.host) !== undefined
     // Only hosts, which the hub knows by their key, have addresses that are peer ids.
     if (isPeerId(local) !== isHost) return { kind: 'refused', code: 'peer.impersonation' }
+    // No honest hub lets anybody in under another name; this one may look like somebody else's.
+    if (!isHost && !parseNickname(local)) return { kind: 'refused', code: 'peer.impersonation' }
     if (!this.#members.has(local) && this.#members.size >= MAX_PEOPLE)
       return { kind: 'refused', code: 'peer.oversized' }
     const member = memberOf(local, this.#domain, presence)

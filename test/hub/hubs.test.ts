@@ -402,17 +402,18 @@ describe('a hostile hub', () => {
     return { hub, guest, there, [Symbol.asyncDispose]: cleanup }
   }
 
-  test('cannot show people of other domains, people that look like hosts, or hosts that are none', async () => {
+  test('cannot show people of other domains, people that look like hosts or like each other, or hosts that are none', async () => {
     await using one = await visit()
     const { guest, there, hub } = one
     const stranger = newIdentity().peer
     there.send(`<presence from='anna@h1/r'/><presence from='anna@hub-other.local'/><presence from='@@'/><presence/>`)
     there.present(stranger)
     there.present('anna', "<host xmlns='urn:partyline:host:0'/>")
+    there.present('zoe\u034f')
     there.present('zoe', "<nick xmlns='http://jabber.org/protocol/nick'>Anna</nick>")
     expect(await guest.untilContact('zoe')).toBe(`xmpp:zoe@${hub.domain}`)
     expect([guest.contacts.list().length, guest.log.current]).toEqual([1, []])
-    expect(guest.refusals.snapshot()).toEqual({ 'peer.impersonation': 6 })
+    expect(guest.refusals.snapshot()).toEqual({ 'peer.impersonation': 7 })
   })
 
   test('cannot speak as a host, as somebody who is not there, or as us', async () => {

@@ -15,6 +15,7 @@ describe('nicknames', () => {
     ['ＡＮＮＡ', 'anna', 'ＡＮＮＡ'],
     ['дима_2', 'дима_2', 'дима_2'],
     ['名前', '名前', '名前'],
+    ['Anna\\20Maria', 'anna\\20maria', 'Anna\\20Maria'],
   ])('%s has the address %s and is shown as %s', (text, local, name) => {
     expect(parseNickname(text)).toEqual({ local, name })
   })
@@ -35,6 +36,13 @@ describe('nicknames', () => {
     '\u0308a',
     '😀',
     'x'.repeat(33),
+    'an\u034fna',
+    'anna\u{e0101}',
+    'anna\u3164',
+    'anna\ufe0f',
+    'a\\b',
+    'anna\\2',
+    '\\\\5c',
   ])('%j is none', (text) => {
     expect(parseNickname(text)).toBeUndefined()
   })
