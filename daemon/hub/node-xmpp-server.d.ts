@@ -23,6 +23,8 @@ declare module 'node-xmpp-server/lib/C2S/TCP/Server.js' {
 
   interface Connection extends EventEmitter {
     readonly streamAttrs: Record<string, string>
+    /** Whether STARTTLS is followed. */
+    allowTLS: boolean
     send(stanza: string): void
     /** Ends the stream with a stream error. */
     error(condition: string, text: string): void

@@ -102,6 +102,8 @@ class HubSession extends TCPServer.prototype.Session {
   serve(handlers: SessionHandlers): void {
     this.#handlers = handlers
     this.connection.streamAttrs.from = this.server.options.domain
+    // Otherwise <proceed/> of a client would have the package begin a handshake, with calls that Node has removed.
+    this.connection.allowTLS = false
     // The package raises whatever it ends a stream with as an error: what we asked for, and what its parser finds.
     this.on('error', () => {
       if (!this.#isFailing) handlers.malformed()
@@ -129,6 +131,8 @@ class HubSession extends TCPServer.prototype.Session {
   }
 
   override onStanza(stanza: LegacyElement): void {
+    // The package goes on with what came in the same piece as the end.
+    if (this.#isFailing) return
     if (!this.authenticated) return this.#beforeLogIn(stanza)
     const namespace = stanza.getNS() ?? NS.client
     if (namespace !== NS.client || !['message', 'presence', 'iq'].includes(stanza.name))

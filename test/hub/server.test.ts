@@ -232,6 +232,7 @@ describe('log-in', () => {
     ['a stanza before it', `<message to='anna@hub-lanparty.local'><body>x</body></message>`, 'not-authorized'],
     ['a request before it', `<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>`, 'not-authorized'],
     ['STARTTLS', `<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>`, 'not-authorized'],
+    ['the answer to STARTTLS', `<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>`, 'not-authorized'],
     [
       'another mechanism',
       `<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>`,
@@ -269,6 +270,18 @@ describe('log-in', () => {
     await client.open()
     await client.send(text).until(`<${condition}`)
     await client.closed
+  })
+
+  it('is not looked at behind what ended the stream', async () => {
+    await using host = await HubHost.start()
+    const client = await host.connect()
+    await client.open()
+    client.socket.cork()
+    client.send(`<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>`).sendAuth('Bob', '000000')
+    client.socket.uncork()
+    await client.until('<not-authorized')
+    await client.closed
+    expect(host.refusals.snapshot()).toEqual({})
   })
 
   it('is for this domain alone', async () => {
