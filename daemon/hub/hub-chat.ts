@@ -28,7 +28,7 @@ interface ChatOptions {
 
 /**
  * People with XMPP clients at hubs. Nothing proves who they are but their hub; so a domain is that of the first hub that has it, for as long as
- * that hub is known, and whom another hub shows under it is nobody.
+ * that hub is known and has no other, and whom another hub shows under it is nobody.
  */
 export class HubChat {
   readonly #options: ChatOptions
@@ -98,9 +98,14 @@ export class HubChat {
   #owns(hub: HubMembership): boolean {
     const { domain } = hub
     const owner = this.#owners.get(domain)
-    if (!owner) this.#owners.set(domain, hub)
-    else if (owner !== hub)
+    if (owner === hub) return true
+    if (owner) {
       this.#options.logger.debug('two hubs have the same domain', { domain, hubs: [owner.peer, hub.peer] })
-    return owner === undefined || owner === hub
+      return false
+    }
+    // The one that it has now: a hub that had another with each connection would keep them all.
+    this.forget(hub)
+    this.#owners.set(domain, hub)
+    return true
   }
 }

@@ -1,10 +1,16 @@
 import { describe, expect, test } from 'vitest'
+import { HubChat } from '../../daemon/hub/hub-chat.ts'
 import { MAX_FOUND } from '../../daemon/hub/hub-discovery.ts'
+import type { HubMembership } from '../../daemon/hub/hub-membership.ts'
 import { MAX_PEOPLE } from '../../daemon/hub/hub-roster.ts'
 import { MAX_GIVEN } from '../../daemon/hub/hubs.ts'
 import { formatHubTicket } from '../../daemon/hub/ticket.ts'
-import type { ContactId } from '../../daemon/types.ts'
+import { silentLogger } from '../../daemon/logger.ts'
+import { Refusals } from '../../daemon/refusals.ts'
+import { AVAILABLE, type ContactId } from '../../daemon/types.ts'
+import { Contacts, contactId } from '../../daemon/xmpp/contacts.ts'
 import { networkInterface } from '../simulated-network.ts'
+import { VirtualClock } from '../virtual-clock.ts'
 import { FakeHosts, HubGuest } from './guest.ts'
 import { HubHost, newIdentity } from './hub-host.ts'
 import { ScriptedHub } from './scripted-hub.ts'
@@ -362,6 +368,26 @@ describe('two hubs', () => {
     await second.hub.stop()
     await a.until(() => a.log.of(b.peer).length === 0)
     expect([a.hubs.reaches(b.peer), got]).toEqual([false, ['once']])
+  })
+
+  test('have one domain at a time', () => {
+    const clock = new VirtualClock()
+    const contacts = new Contacts(clock)
+    const chat = new HubChat({ clock, logger: silentLogger, refusals: new Refusals(), contacts, onChat: () => {} })
+    const at = { address: '127.0.0.1', port: 5223, interface: 'lo' }
+    const shows = (hub: { domain: string }, domain: string): boolean => {
+      hub.domain = domain
+      const jid = `anna@${domain}`
+      chat.there(hub as HubMembership, { jid, peer: undefined, name: 'anna', presence: AVAILABLE }, at)
+      const shown = contacts.get(contactId(jid)) !== undefined
+      contacts.remove(contactId(jid))
+      return shown
+    }
+    const [greedy, honest] = [{ domain: '' }, { domain: '' }]
+    for (const domain of ['hub-a.local', 'hub-b.local', 'hub-c.local']) expect(shows(greedy, domain)).toBe(true)
+    expect(shows(honest, 'hub-c.local')).toBe(false)
+    expect(shows(honest, 'hub-a.local')).toBe(true)
+    expect(shows(greedy, 'hub-a.local')).toBe(false)
   })
 
   test('of one domain do not share their people: the first keeps it', async () => {
