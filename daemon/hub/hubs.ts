@@ -85,6 +85,8 @@ export class Hubs implements DiscoveryMethod, Signaller {
   readonly #hubs = new Set<HubMembership>()
   readonly #left = new Set<PeerId>()
   #created = 0
+  /** This host's own hub, while there is one. */
+  #own: OwnHub | undefined
   #running: Running | undefined
   #presence: Presence = AVAILABLE
   #changed: Timer | undefined
@@ -126,6 +128,7 @@ export class Hubs implements DiscoveryMethod, Signaller {
       } catch (error) {
         logger.warn('a hub of the settings cannot be joined', { hub: text, error: (error as Error).message })
       }
+    if (this.#own) this.#joinOwn(this.#own)
     for (const hub of this.#hubs) hub.start()
     this.#discovery.start(interfaces)
   }
@@ -236,19 +239,23 @@ export class Hubs implements DiscoveryMethod, Signaller {
 
   /** Advertises this host's own hub, and joins it over loopback; undefined takes that back. */
   async advertise(own: OwnHub | undefined): Promise<void> {
-    const { peer } = this.#options.identity
+    this.#own = own
     for (const hub of [...this.#hubs]) {
       hub.removeWay(OWN)
       if (hub.ways.size === 0) this.#drop(hub)
     }
     this.#discovery.advertise(own)
-    if (!own) return
-    this.#left.delete(peer)
-    const hub = this.#add(OWN, { peer, name: own.name, addresses: [{ address: '127.0.0.1', port: own.port }] })
-    if (this.#running) hub.start()
+    if (own) this.#joinOwn(own)
   }
 
   // Which hubs there are
+
+  #joinOwn({ name, port }: OwnHub): void {
+    const { peer } = this.#options.identity
+    this.#left.delete(peer)
+    const hub = this.#add(OWN, { peer, name, addresses: [{ address: '127.0.0.1', port }] })
+    if (this.#running) hub.start()
+  }
 
   #give(text: string): HubMembership {
     const { peer, name, addresses } = parseHub(text)

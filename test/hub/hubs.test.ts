@@ -525,3 +525,18 @@ test('nothing is told once it has stopped, and it can start anew', async () => {
   await guest.hubs.start({ peer: guest.peer, name: 'again', port: 47800 }, guest.interfaces, guest.log)
   await guest.untilContact('Carol')
 })
+
+test('this host is at its own hub again when the method starts anew', async () => {
+  const identity = newIdentity()
+  await using host = await HubHost.start({ identity })
+  await using guest = await HubGuest.start({ identity })
+  await guest.hubs.advertise(host.hub)
+  await guest.untilJoined()
+  await guest.hubs.stop()
+  await guest.hubs.start({ peer: guest.peer, name: 'again', port: 47800 }, guest.interfaces, guest.log)
+  await guest.untilJoined()
+  await guest.hubs.advertise(undefined)
+  await guest.hubs.stop()
+  await guest.hubs.start({ peer: guest.peer, name: 'again', port: 47800 }, guest.interfaces, guest.log)
+  expect(guest.hubs.status()).toEqual([])
+})
