@@ -7,12 +7,15 @@ import { instanceName, readRecord } from '../discovery/mdns/record.ts'
 import { MAX_LABEL } from '../discovery/mdns/service-name.ts'
 import { formatHostPort, type NetworkChange, type NetworkInterface, scopedAddress } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
+import { TokenBucket } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import type { HubWay } from './hub-membership.ts'
 
 /** Hubs found by mDNS at a time; more are not looked at. */
 export const MAX_FOUND = 16
 const MAX_ADDRESSES = 8
+/** Places that were not known before, in all: each is dialled at once, and anybody can tell of any. */
+const NEW_PLACES = { rate: 0.2, burst: 64 }
 /** A hub that was heard of within this need not answer our questions; one that was not for so long is there no more. */
 const FRESH: Milliseconds = 120_000
 const STALE: Milliseconds = 600_000
@@ -53,11 +56,13 @@ export class HubDiscovery implements MdnsService {
   readonly #options: DiscoveryOptions
   readonly #clients: ClientService
   readonly #found = new Map<string, FoundHub>()
+  readonly #newPlaces: TokenBucket
   #own: OwnHub | undefined
   #isRunning = false
 
   constructor(options: DiscoveryOptions) {
     this.#options = options
+    this.#newPlaces = new TokenBucket(NEW_PLACES, options.clock.now())
     this.#clients = new ClientService(options.self, () => options.mdns.advertise(this.#clients))
   }
 
@@ -114,15 +119,18 @@ export class HubDiscovery implements MdnsService {
     this.#forgetStale()
     const key = keyOf(service.fqdn)
     const hub = this.#found.get(key) ?? { fqdn: service.fqdn, addresses: new Map(), heard: 0 }
-    if (!this.#found.has(key) && this.#found.size >= MAX_FOUND) return refusals.count('peer.rate-limited')
+    const scoped = scopedAddress(address, on)
+    const target = { address: scoped, port, interface: on }
+    const place = `${on} ${formatHostPort(target)}`
+    const isFull = !this.#found.has(key) && this.#found.size >= MAX_FOUND
+    if (isFull || (!hub.addresses.has(place) && !this.#newPlaces.take(clock.now())))
+      return refusals.count('peer.rate-limited')
     this.#found.set(key, hub)
     hub.heard = clock.now()
-    const scoped = scopedAddress(address, on)
     // A hub that moved to another port is where it was heard last.
-    for (const [place, known] of hub.addresses)
-      if (known.interface === on && known.address === scoped) hub.addresses.delete(place)
-    const target = { address: scoped, port, interface: on }
-    if (hub.addresses.size < MAX_ADDRESSES) hub.addresses.set(`${on} ${formatHostPort(target)}`, target)
+    for (const [other, known] of hub.addresses)
+      if (known.interface === on && known.address === scoped) hub.addresses.delete(other)
+    if (hub.addresses.size < MAX_ADDRESSES) hub.addresses.set(place, target)
     onFound(key, {
       peer,
       name,

@@ -293,6 +293,20 @@ describe('a hub', () => {
     await guest.until(() => guest.hubs.status().length === 0)
   })
 
+  test('of mDNS that comes and goes, or moves, makes nobody dial without end', async () => {
+    await using guest = await HubGuest.start()
+    const { peer } = newIdentity()
+    for (let n = 0; n < 300; n++) {
+      guest.mdns.hears({ peer, name: 'moving', port: 1 + n })
+      guest.mdns.hears({ peer: newIdentity().peer, name: `new ${n}`, port: 1 })
+      guest.mdns.loses(`new ${n}`)
+    }
+    expect(guest.refusals.snapshot()['peer.rate-limited']).toBe(600 - 64)
+    guest.clock.advance(5000)
+    guest.mdns.hears({ peer, name: 'moving', port: 999 })
+    expect(guest.refusals.snapshot()['peer.rate-limited']).toBe(600 - 64)
+  })
+
   test('that the user left is not brought back by mDNS, but by the user', async () => {
     await using host = await HubHost.start()
     const own = { peer: host.identity.peer, name: 'lanparty', port: host.hub.port }
