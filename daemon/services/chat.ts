@@ -32,6 +32,8 @@ const SIGNAL_PATIENCE: Milliseconds = 6000
 const MAX_UNACKNOWLEDGED = 1000
 /** Lines taken from one sender that no session slows down. */
 const LINES = { rate: 10, burst: 30, keys: 4096 }
+/** Word of one contact that it is writing, or stopped to. */
+const STATES = { rate: 2, burst: 10, keys: 4096 }
 
 const chatMessage = z.object({
   text: z.string().min(1).max(MAX_CHAT_TEXT),
@@ -60,6 +62,7 @@ export class ChatService {
   readonly #options: ChatServiceOptions
   readonly #ids = new Set<string>()
   readonly #rates = new TokenBuckets(LINES)
+  readonly #states = new TokenBuckets(STATES)
   /** Lines sent as signals that nobody has acknowledged, by id. */
   readonly #unacknowledged = new Map<string, { readonly peer: PeerId; readonly arrived: () => void }>()
 
@@ -113,8 +116,9 @@ export class ChatService {
     if (isContactId(to)) this.#options.contacts.composing(to, composing)
   }
 
-  /** Somebody is writing, or stopped to. */
+  /** Somebody is writing, or stopped to; who says so without end is not listened to. */
   composing(peer: PeerId | ContactId, composing: boolean): void {
+    if (!this.#states.take(peer, this.#options.clock.now())) return this.#options.refusals.count('peer.rate-limited')
     this.#options.publish('chat.state', { peer, composing })
   }
 

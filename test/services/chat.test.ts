@@ -428,4 +428,14 @@ describe('chat with plain XMPP clients', () => {
       ['chat.state', { peer: ALICE, composing: false }],
     ])
   })
+
+  test('that say so without end do not drown other events', () => {
+    for (let times = 0; times < 100; times++) chat.composing(ALICE, times % 2 === 0)
+    chat.composing(contactId('bob@h2'), true)
+    expect(states).toHaveLength(11)
+    expect(refusals.snapshot()).toEqual({ 'peer.rate-limited': 90 })
+    clock.advance(1000)
+    chat.composing(ALICE, true)
+    expect(states).toHaveLength(12)
+  })
 })
