@@ -75,7 +75,7 @@ export class HubChat {
     if (!this.#received.take(jid, clock.now())) return refusals.count('peer.rate-limited')
     onChat(contactId(jid), text)
     if (id !== undefined && message.getChild('request', NS.receipts))
-      hub.send(xml('message', { to: from, type: 'chat' }, xml('received', { xmlns: NS.receipts, id })))
+      hub.answer(xml('message', { to: from, type: 'chat' }, xml('received', { xmlns: NS.receipts, id })))
   }
 
   /** Rejects with `network.unreachable`, `network.lost`, `peer.busy`, `usage.too-large` or `usage.invalid-argument`. */

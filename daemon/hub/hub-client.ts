@@ -29,6 +29,8 @@ const GOODBYE: Milliseconds = 1000
 const INCOMING = { rate: 256 * 1024, burst: 16 * 1024 * 1024 }
 /** Bytes that may wait for the hub to read them; what is best effort stops at half of it. */
 export const MAX_UNSENT = 512 * 1024
+/** Answers to others at the hub, which takes so much of us and no more: who asks without end shall not silence us. */
+const ANSWERS = { rate: 5, burst: 40 }
 /** Messages whose delivery is waited for. */
 const MAX_AWAITED = 256
 
@@ -49,6 +51,7 @@ export class HubClient {
   readonly target: HostPort
   readonly #options: HubClientOptions
   readonly #bucket: TokenBucket
+  readonly #answers: TokenBucket
   readonly #abort = new AbortController()
   readonly #timers = new Set<Timer>()
   /** Messages and pings that wait for an answer, by id. */
@@ -65,6 +68,7 @@ export class HubClient {
     this.#options = options
     this.target = options.target
     this.#bucket = new TokenBucket(INCOMING, options.clock.now())
+    this.#answers = new TokenBucket(ANSWERS, options.clock.now())
   }
 
   /** Our own full address, `''` before the log-in. */
@@ -126,6 +130,11 @@ export class HubClient {
     if (!isOpen || !this.#socket || this.#socket.writableLength > MAX_UNSENT / 2) return false
     this.#socket.write(stanza.toString())
     return true
+  }
+
+  /** Sends what somebody at the hub asked for. False where it was dropped, also because there were too many of these. */
+  answer(stanza: Element): boolean {
+    return this.#answers.take(this.#options.clock.now()) && this.send(stanza)
   }
 
   /**
@@ -226,9 +235,10 @@ export class HubClient {
   }
 
   #takeIq(iq: Element): void {
-    const { type, id = '' } = iq.attrs
+    const { type, id = '', from = this.#domain } = iq.attrs
     if (type === 'result' || type === 'error') this.#awaited.get(id)?.('delivered')
-    else this.send(answerTo(iq, this.#jid))
+    else if (from === this.#domain) this.send(answerTo(iq, this.#jid))
+    else this.answer(answerTo(iq, this.#jid))
   }
 
   #ping(id: string): void {

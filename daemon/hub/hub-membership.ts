@@ -173,6 +173,11 @@ export class HubMembership {
     return this.#client?.send(stanza) ?? false
   }
 
+  /** What somebody at the hub asked for, best effort; see `HubClient.answer`. */
+  answer(stanza: Element): boolean {
+    return this.#client?.answer(stanza) ?? false
+  }
+
   /** Rejects with `network.unreachable`, `network.lost` or `peer.busy`; see `HubClient.deliver`. */
   async deliver(message: Element, patience: Milliseconds): Promise<void> {
     if (!this.#client) throw new PartylineError('network.lost', `not logged in at the hub ${this.name}`)

@@ -297,6 +297,25 @@ describe('what a hub sends', () => {
     expect(there.received).not.toMatch(/id="q[56]"/)
   })
 
+  test('as more questions than that is not answered, except those of the hub itself', async () => {
+    await using hub = await ScriptedHub.start()
+    const clock = new VirtualClock()
+    const { there, client } = await atScripted(hub, { clock })
+    const ping = (id: string, from: string) =>
+      there.send(`<iq type='get' id='${id}' ${from}><ping xmlns='urn:xmpp:ping'/></iq>`)
+    for (let n = 0; n < 50; n++) ping(`n${n}.`, `from='anna@hub-scripted.local/r'`)
+    for (let n = 0; n < 50; n++) ping(`hub${n}.`, n < 25 ? '' : `from='hub-scripted.local'`)
+    await there.until('id="hub49."')
+    expect(there.received.match(/id="n\d+\."/g)).toHaveLength(40)
+    expect(there.received.match(/id="hub\d+\."/g)).toHaveLength(50)
+    expect([client.answer(xml('message')), client.send(xml('message'))]).toEqual([false, true])
+    clock.advance(1000)
+    for (let n = 50; n < 60; n++) ping(`n${n}.`, `from='anna@hub-scripted.local/r'`)
+    ping('last', '')
+    await there.until('id="last"')
+    expect(there.received.match(/id="n\d+\."/g)).toHaveLength(45)
+  })
+
   test('in many pieces, inside of characters too, is put together', async () => {
     await using hub = await ScriptedHub.start()
     const { there, stanzas } = await atScripted(hub)
