@@ -7,6 +7,7 @@ import { TokenBuckets } from '../token-bucket.ts'
 import type { ContactId, HostPort, Milliseconds } from '../types.ts'
 import { addressOf, type Contacts, contactId } from '../xmpp/contacts.ts'
 import { NS } from '../xmpp/namespaces.ts'
+import { runsPartyline } from '../xmpp/plain-chat.ts'
 import { bodyOf, chatStateOf, cleanText, isChatText, xml } from '../xmpp/stanzas.ts'
 import { parseAddress } from './address.ts'
 import type { HubMembership } from './hub-membership.ts'
@@ -85,7 +86,9 @@ export class HubChat {
     if (!isChatText(clean)) throw new PartylineError('usage.too-large', 'a message takes at most 4096 bytes')
     const jid = addressOf(contact)
     const hub = this.#owners.get(parseAddress(jid)?.domain ?? '')
-    if (!hub?.find(jid)) throw new PartylineError('network.unreachable', `${jid} is at no hub that this host is at`)
+    const member = hub?.find(jid)
+    if (!hub || !member) throw new PartylineError('network.unreachable', `${jid} is at no hub that this host is at`)
+    if (member.peer) throw runsPartyline(jid)
     const message = xml(
       'message',
       { to: jid, type: 'chat' },

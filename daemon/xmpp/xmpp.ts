@@ -7,7 +7,6 @@ import type { SettingsStore } from '../config/store.ts'
 import type { DiscoveryMethod, Prober } from '../discovery/discovery.ts'
 import type { Mdns } from '../discovery/mdns/mdns-network.ts'
 import { PresenceDiscovery } from '../discovery/presence/presence.ts'
-import { PartylineError } from '../errors.ts'
 import { tellableAddresses } from '../hub/host-addresses.ts'
 import { HubService } from '../hub/hub-service.ts'
 import { Hubs } from '../hub/hubs.ts'
@@ -19,8 +18,9 @@ import type { Refusals } from '../refusals.ts'
 import type { ContactChat } from '../services/contact-chat.ts'
 import { Signals } from '../signaling/signals.ts'
 import type { ContactId, HostPort, PeerId, Presence } from '../types.ts'
-import { addressOf, Contacts, contactId } from './contacts.ts'
+import { Contacts, contactId } from './contacts.ts'
 import { LanStreams } from './lan-streams.ts'
+import { PlainChat } from './plain-chat.ts'
 import { ENTITY_CAPS } from './stanzas.ts'
 
 interface XmppOptions {
@@ -55,6 +55,7 @@ export class Xmpp {
   readonly contacts: Contacts
   readonly signals: Signals
   readonly hub: HubService
+  readonly chat: ContactChat
   readonly #settings: SettingsStore
   readonly #logger: Logger
   readonly #presence: PresenceDiscovery | undefined
@@ -126,6 +127,7 @@ export class Xmpp {
       onChange: () => publish('hub.changed', {}),
     })
     this.signals.add(this.#hubs)
+    this.chat = new PlainChat({ contacts: this.contacts, hubs: this.#hubs, lan: this.#lan, roster: this.#presence })
     this.hub = new HubService({
       self: identity.peer,
       // A quarter of the daemon's memory, for hosts that are a hub.
@@ -165,23 +167,6 @@ export class Xmpp {
     else socket.destroy()
   }
 
-  /** Chat with plain XMPP clients, over a stream of their own on the LAN or through their hub. */
-  readonly chat: ContactChat = {
-    send: async (contact, text) => {
-      if (this.#isAtHub(contact)) {
-        await this.#hubs.sendChat(contact, text)
-        return 'hub'
-      }
-      if (!this.#lan)
-        throw new PartylineError('network.unreachable', 'XMPP on the LAN is switched off (discovery.xmpp)')
-      await this.#lan.sendChat(addressOf(contact), text)
-      return 'lan'
-    },
-    composing: (contact, composing) => {
-      if (!this.#isAtHub(contact)) this.#lan?.sendChatState(addressOf(contact), composing)
-    },
-  }
-
   /** Starts the hub where the settings want one. A hub that cannot start is no reason for the daemon not to. */
   async start(): Promise<void> {
     if (!this.#settings.get('hub.enabled')) return
@@ -196,9 +181,5 @@ export class Xmpp {
   /** Ends streams and the hub; the ways of finding others are stopped by whoever runs them. */
   async stop(): Promise<void> {
     await Promise.all([this.#lan?.close(), this.hub.close()])
-  }
-
-  #isAtHub(contact: ContactId): boolean {
-    return this.contacts.get(contact)?.sightings[0]?.method === 'hub'
   }
 }

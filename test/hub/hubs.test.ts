@@ -97,6 +97,18 @@ describe('at a hub', () => {
     await expect(guest.hubs.sendChat(id, 'still there?')).rejects.toMatchObject({ code: 'network.unreachable' })
   })
 
+  test('nothing is sent in the clear to a host', async () => {
+    await using host = await HubHost.start()
+    await using a = await HubGuest.start({ joined: [addressOf(host)] })
+    await using b = await HubGuest.start({ joined: [addressOf(host)] })
+    await host.person('Carol')
+    await a.untilSees(b.peer)
+    await a.untilContact('Carol')
+    await expect(a.hubs.sendChat(contactId(`${b.peer}@${host.hub.domain}`), 'secret')).rejects.toMatchObject({
+      code: 'usage.invalid-argument',
+    })
+  })
+
   test('a message that cannot be delivered comes back', async () => {
     await using hub = await ScriptedHub.start()
     await using guest = await HubGuest.start({ joined: [`127.0.0.1:${hub.target.port}`] })
