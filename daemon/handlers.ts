@@ -197,8 +197,8 @@ function streamHandlers({ people, streams }: HandlerParts): Group<'streams'> {
       return rawAnswer(stream, { stream: stream.id, peer: stream.peer, meta })
     },
     'streams.outcome': async ({ stream, side }) => {
-      const { clean, sent, received, error } = await streams.outcome(stream, side ?? 'both')
-      return { clean, sent, received, error: error ?? null }
+      const outcome = await streams.outcome(stream, side ?? 'both')
+      return { ...outcome, error: outcome.error ?? null }
     },
   }
 }

@@ -692,9 +692,15 @@ export const METHODS = {
         .optional()
         .describe('Wait for the whole stream, or for what the peer writes only.'),
     }),
-    result: z.object({ clean: z.boolean(), sent: count, received: count, error: z.string().nullable() }),
+    result: z.object({
+      clean: z.boolean(),
+      sent: count,
+      received: count,
+      unconfirmed: count.describe('Bytes sent that the peer may not have.'),
+      error: z.string().nullable(),
+    }),
     errors: ['usage.invalid-argument'],
-    example: { params: { stream: 's7' }, result: { clean: true, sent: 5, received: 1024, error: null } },
+    example: { params: { stream: 's7' }, result: { clean: true, sent: 5, received: 1024, unconfirmed: 0, error: null } },
   },
   'files.offer': {
     about: 'Offers files to a peer. The offer stands while this connection does; the same id offers it again.',

@@ -6,7 +6,7 @@ import { type Client, connect } from '../../ipc/client.ts'
 import { MAX_REQUEST, type ParsedParams } from '../../ipc/methods.ts'
 import { drain, rawAnswer, SELF, SocketHost, temporaryFolder } from './socket-host.ts'
 
-const CLEAN = { clean: true, sent: 1, received: 1, error: null }
+const CLEAN = { clean: true, sent: 1, received: 1, unconfirmed: 0, error: null }
 const GONE = (name: string) => ({ id: SELF, name })
 
 describe.each(['messagepack', 'json'] as const)('the SDK in %s', (encoding) => {
@@ -131,7 +131,7 @@ describe.each(['messagepack', 'json'] as const)('the SDK in %s', (encoding) => {
 
   test('tells a stream that was cut from one that ended', async () => {
     const { answer, attached } = rawAnswer({ stream: 's1', peer: SELF })
-    const outcome = { clean: false, sent: 0, received: 4, error: 'network.lost' }
+    const outcome = { clean: false, sent: 0, received: 4, unconfirmed: 0, error: 'network.lost' }
     await using host = await SocketHost.start({ 'streams.open': async () => answer, 'streams.outcome': () => outcome })
     await using client = await dial(host)
     const stream = await client.openStream('anna', 'files')

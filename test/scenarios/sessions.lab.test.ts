@@ -111,6 +111,24 @@ describe.skipIf(missing)(`sessions between real hosts${missing ? ` (skipped: ${m
     expect(stall.burst).toBeGreaterThan(3)
   })
 
+  test('send unreliable messages over the link while UDP is blocked, and say so', async () => {
+    await using lab = await Lab.up('lan', { n: 2 })
+    const [h1, h2] = await pair(lab)
+    await listen(h2)
+    const stop = tick(h1, h2, 20, { reliable: false })
+    const via = async (wanted: 'link' | 'datagram'): Promise<void> => {
+      while ((await h1.client.send(h2.id, 'ticks', 'x', { reliable: false })).via !== wanted) await sleep(50)
+    }
+    await via('datagram')
+    await lab.nft('h2', 'table inet cut { chain in { type filter hook input priority 0; meta l4proto udp drop; }; }')
+    await via('link')
+    const lost = await measured(h1, h2, ({ datagrams }) => datagrams.state === 'lost')
+    expect(lost.totals.messagesOut).toBeGreaterThan(0)
+    await lab.exec('h2', ['nft', 'delete', 'table', 'inet', 'cut'])
+    await via('datagram')
+    stop()
+  })
+
   test('keep an interactive lane quick beside a bulk one on a slow line', async () => {
     await using lab = await Lab.up('lan', { n: 2, wire: ['h2:delay=2,rate=20000'] })
     const [h1, h2] = await pair(lab)

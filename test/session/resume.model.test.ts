@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { SimulatedNetwork } from '../connect/simulated-network.ts'
 import { SessionHost } from './simulated-hosts.ts'
 
-const SEEDS = 1500
+const SEEDS = 2000
 
 interface Options {
   /** Hosts are restarted as well, and for a while one cannot dial the other. */
