@@ -700,7 +700,10 @@ export const METHODS = {
       error: z.string().nullable(),
     }),
     errors: ['usage.invalid-argument'],
-    example: { params: { stream: 's7' }, result: { clean: true, sent: 5, received: 1024, unconfirmed: 0, error: null } },
+    example: {
+      params: { stream: 's7' },
+      result: { clean: true, sent: 5, received: 1024, unconfirmed: 0, error: null },
+    },
   },
   'files.offer': {
     about: 'Offers files to a peer. The offer stands while this connection does; the same id offers it again.',
