@@ -18,11 +18,11 @@ export class TokenBucket {
     this.#at = now
   }
 
-  /** False where nothing may be used now. */
-  take(now: Milliseconds): boolean {
+  /** False where so much may not be used now; then nothing is. */
+  take(now: Milliseconds, tokens = 1): boolean {
     this.#refill(now)
-    if (this.#tokens < 1) return false
-    this.#tokens--
+    if (this.#tokens < tokens) return false
+    this.#tokens -= tokens
     return true
   }
 
@@ -53,12 +53,12 @@ export class TokenBuckets {
     this.#limits = limits
   }
 
-  take(key: string, now: Milliseconds): boolean {
+  take(key: string, now: Milliseconds, tokens = 1): boolean {
     const bucket = this.#buckets.get(key) ?? new TokenBucket(this.#limits, now)
     this.#buckets.delete(key)
     this.#buckets.set(key, bucket)
     const [oldest] = this.#buckets.keys()
     if (this.#buckets.size > this.#limits.keys && oldest !== undefined) this.#buckets.delete(oldest)
-    return bucket.take(now)
+    return bucket.take(now, tokens)
   }
 }

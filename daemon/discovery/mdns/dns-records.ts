@@ -28,6 +28,17 @@ export function instancesIn(records: readonly DnsRecord[], name: string): Set<st
   return new Set(told.filter((fqdn) => instanceLabel(fqdn, name) !== undefined))
 }
 
+/** How many instances of a service records tell of, whether they are some or merely take as long to look at. */
+export function instancesTold(records: readonly DnsRecord[], name: string): number {
+  const counts = { PTR: 0, SRV: 0, TXT: 0 }
+  for (const record of records) {
+    const type = record.type as keyof typeof counts
+    const told = record.name.toLowerCase()
+    if (type in counts && (type === 'PTR' ? told === name : told.endsWith(`.${name}`))) counts[type]++
+  }
+  return Math.max(...Object.values(counts))
+}
+
 /** The host that an SRV record of that full name tells, other than our own: somebody else has the name (RFC 6762 section 9). */
 export function otherHostOf(fqdn: string, own: string, records: readonly DnsRecord[]): string | undefined {
   for (const { type, name, data } of records) {

@@ -3,11 +3,12 @@ import { Bonjour, type Browser, type Service } from 'bonjour-service'
 import type { Clock, Timer } from '../../clock.ts'
 import type { ErrorCode } from '../../errors.ts'
 import type { InterfaceAddress } from '../../network/network.ts'
-import { TokenBucket, TokenBuckets } from '../../token-bucket.ts'
+import { TokenBucket } from '../../token-bucket.ts'
 import type { Milliseconds } from '../../types.ts'
 import { Answers, RECORD_TTL } from './answers.ts'
 import { type DnsPacket, type DnsRecord, instancesIn, liveRecords, otherHostOf } from './dns-records.ts'
 import type { Advertisement, Heard, MdnsService } from './mdns-service.ts'
+import { PacketLimits } from './packet-limits.ts'
 import { instanceLabel, serviceName } from './service-name.ts'
 
 /** Pauses between questions; the last is kept (RFC 6762 section 5.2 wants them to grow threefold at most an hour). */
@@ -16,12 +17,6 @@ const QUESTIONS: readonly Milliseconds[] = [1000, 3000, 9000, 27_000, 60_000]
 const MAX_KNOWN_ANSWERS = 15
 /** Services that the package's browser keeps; it looks through all of them for each that comes. */
 const MAX_SERVICES = 1000
-/** Questions and records of one packet; what holds more is no honest packet. */
-const MAX_QUESTIONS = 64
-const MAX_RECORDS = 256
-/** Packets looked at, from one address and in all, a second and at once. */
-const PER_ADDRESS = { rate: 50, burst: 200, keys: 4096 }
-const IN_ALL = { rate: 500, burst: 2000 }
 /** Questions for what came in pieces or fell silent: somebody else's packets must not make us send many of our own. */
 const ASKING = { rate: 10, burst: 40 }
 /** Questions whether a name is free, and the pause after each; before the first one of up to as long (RFC 6762 section 8.1). */
@@ -97,8 +92,7 @@ export class MdnsResponder {
   readonly #bonjour: Bonjour
   readonly #internals: Internals
   readonly #mdns: Internals['server']['mdns']
-  readonly #perAddress = new TokenBuckets(PER_ADDRESS)
-  readonly #inAll: TokenBucket
+  readonly #limits: PacketLimits
   readonly #asking: TokenBucket
   readonly #answers: Answers
   readonly #timers = new Set<Timer>()
@@ -112,7 +106,7 @@ export class MdnsResponder {
   constructor(options: ResponderOptions) {
     this.#options = options
     const { interfaceName, family, addresses, clock } = options
-    this.#inAll = new TokenBucket(IN_ALL, clock.now())
+    this.#limits = new PacketLimits(clock)
     this.#asking = new TokenBucket(ASKING, clock.now())
     const own = addresses.find((address) => address.family === 4)?.address
     const sockets =
@@ -140,7 +134,8 @@ export class MdnsResponder {
     this.#mdns.emit = (event, ...args) => {
       if (event !== 'query' && event !== 'response') return emit(event, ...args)
       const [packet, from] = args as [DnsPacket, PacketSource]
-      return this.#admit(packet, from, () => emit(event, event === 'query' ? packet : this.#completed(packet), from))
+      const pass = () => emit(event, event === 'query' ? packet : this.#completed(packet), from)
+      return this.#admit(event, packet, from, pass)
     }
     const respond = this.#mdns.respond.bind(this.#mdns)
     this.#answers = new Answers({
@@ -263,20 +258,19 @@ export class MdnsResponder {
   }
 
   /** Lets a packet through, unless it is another interface's, one too many, or one that the package stumbles over. */
-  #admit(packet: DnsPacket, from: PacketSource, pass: () => boolean): boolean {
-    const { clock, isMine, onRefused } = this.#options
+  #admit(kind: 'query' | 'response', packet: DnsPacket, from: PacketSource, pass: () => boolean): boolean {
+    const { isMine, onRefused } = this.#options
     if (this.#closed || !isMine(from)) return false
-    const now = clock.now()
-    const { questions = [], answers = [], additionals = [] } = packet
-    if (!this.#perAddress.take(from.address, now) || !this.#inAll.take(now)) onRefused('peer.rate-limited')
-    else if (questions.length > MAX_QUESTIONS || answers.length + additionals.length > MAX_RECORDS)
-      onRefused('peer.oversized')
-    else
-      try {
-        return pass()
-      } catch {
-        onRefused('peer.malformed')
-      }
+    try {
+      const browsed = [...this.#served.values()].flatMap(({ browser, service }) =>
+        browser ? [serviceName(service.type)] : [],
+      )
+      const refusal = this.#limits.refusal(kind, packet, from.address, browsed)
+      if (refusal === undefined) return pass()
+      onRefused(refusal)
+    } catch {
+      onRefused('peer.malformed')
+    }
     return false
   }
 
