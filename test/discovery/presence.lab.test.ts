@@ -131,6 +131,30 @@ describe.skipIf(missing)(`presence in the lab${missing ? ` (skipped: ${missing})
     await b.log.untilGone(a.peer)
   })
 
+  test('is defended quickly under its own name, and answers who asks for everyone at leisure', async () => {
+    await using lab = await Lab.up('lan', { n: 2 })
+    const ear = await LabObserver.start(lab, 'h2', '192.168.50.2')
+    await startOn(lab, 'h1', 'xmpp', 'anna')
+    await ear.until((seen) => announcements(seen, 'anna@h1', 'status=avail').length > 1)
+    /** Time between two answers to questions for all there is of a name. */
+    const pause = async (name: string): Promise<number> => {
+      const answered = (seen: readonly Seen[]) =>
+        seen.filter(
+          ({ answers: [one, ...more], additionals }) =>
+            additionals.length === 0 && one?.name === name && more.every((other) => other.name === name),
+        )
+      const before = answered(ear.seen).length
+      const next = (count: number): Promise<Seen> => {
+        ear.send({ type: 'query', questions: [{ name, type: 'ANY' as never }] })
+        return ear.until((seen) => answered(seen)[before + count])
+      }
+      const [first, second] = [await next(0), await next(1)]
+      return second.at - first.at
+    }
+    expect(await pause(`anna@h1.${TYPE}`)).toBeLessThan(900)
+    expect(await pause(TYPE)).toBeGreaterThan(900)
+  })
+
   test('takes another name where somebody has it, before it is announced and later', async () => {
     await using lab = await Lab.up('lan', { n: 3 })
     await lab.svc('h2', 'avahi')

@@ -152,7 +152,7 @@ export class MdnsResponder {
     this.#mdns.removeAllListeners('query')
     this.#mdns.on('query', (packet) => {
       for (const question of this.#unanswered(packet)) {
-        this.#defends = question.type === 'ANY'
+        this.#defends = question.type === 'ANY' && this.#isOwn(question.name)
         server.respondToQuery({ questions: [question] })
         this.#defends = false
       }
@@ -326,6 +326,14 @@ export class MdnsResponder {
 
   #known({ browser }: Served, fqdn: string): KnownService | undefined {
     return browser?.services.find((service) => service.fqdn === fqdn)
+  }
+
+  /** True for a name that nobody else may have; what is asked of others, of services say, is answered at leisure. */
+  #isOwn(name: string): boolean {
+    const asked = name.toLowerCase()
+    return [...this.#served.values()].some(
+      ({ own }) => own?.fqdn.toLowerCase() === asked || own?.host.toLowerCase() === asked,
+    )
   }
 
   #lookForClash({ service, own, published }: Served, records: readonly DnsRecord[]): void {
