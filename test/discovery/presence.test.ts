@@ -308,6 +308,13 @@ describe('another host', () => {
     expect(method.find('bob@h2')).toBeUndefined()
   })
 
+  test('that answers nobody leaves nothing behind, wherever it said it was', async () => {
+    hear('bob@h2', host(BOB), { addresses: ['192.168.50.77', 'fd00:50::2'] })
+    expect(method.find('bob@h2')?.addresses).toHaveLength(3)
+    await pass(clock, 25 * SECOND)
+    expect([log.current, method.find('bob@h2'), method.byPeer(BOB)]).toEqual([[], undefined, undefined])
+  })
+
   test('is never oneself, on whatever interface', () => {
     hear('Kuche@h1', host(SELF))
     hear('other@h9', host(SELF), { on: 'eth1', from: '192.168.51.1' })

@@ -23,6 +23,8 @@ interface Address extends HostPort {
 }
 
 interface Place extends Address {
+  /** Where the packet came from that told of it. */
+  readonly source: string
   heard: Milliseconds
   asked: number
   responder: MdnsResponder
@@ -74,7 +76,7 @@ export class InstanceTable {
     return instance === undefined ? undefined : this.find(instance)
   }
 
-  /** Takes what a record told; undefined when there is no room for it. */
+  /** Takes what a record told, the first address being where it came from; undefined when there is no room for it. */
   heard(
     told: Omit<LanInstance, 'addresses'>,
     addresses: readonly Address[],
@@ -90,10 +92,11 @@ export class InstanceTable {
     this.#entries.set(instance, entry)
     if (peer) this.#byPeer.set(peer, instance)
     const heard = this.#options.clock.now()
+    const source = addresses[0]?.address ?? ''
     for (const address of addresses) {
       const key = keyOf(address)
       entry.places.delete(key)
-      entry.places.set(key, { ...address, heard, asked: 0, responder })
+      entry.places.set(key, { ...address, source, heard, asked: 0, responder })
       const [oldest] = entry.places.keys()
       if (entry.places.size > MAX_ADDRESSES && oldest !== undefined) entry.places.delete(oldest)
     }
@@ -112,14 +115,14 @@ export class InstanceTable {
     for (const instance of [...this.#entries.keys()]) this.lost(instance, interfaceName)
   }
 
-  /** A host no longer answers at an address. */
+  /** A host no longer answers at an address; what it told from there, nobody can ask it about. */
   dropAddress(peer: PeerId, interfaceName: string, address: string | undefined): void {
     for (const [instance, entry] of [...this.#entries])
       if (entry.told.peer === peer)
         this.#dropPlaces(
           instance,
           entry,
-          (place) => place.interface === interfaceName && (address === undefined || place.address === address),
+          (place) => place.interface === interfaceName && (address === undefined || place.source === address),
         )
   }
 
