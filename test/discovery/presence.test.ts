@@ -263,6 +263,20 @@ describe('a plain client', () => {
     expect(refusals.snapshot()).toEqual({ 'peer.bad-record': 1 })
   })
 
+  test.for(['alice@h1 ', ' alice@h1', 'ali\u034fce@h1', 'alice\u3164@h1', 'zoe\u0308@h1', 'a  b@h1'])(
+    'whose address looks like another is refused: %j',
+    (instance) => {
+      hear(instance, [])
+      expect(contacts.list()).toEqual([])
+      expect(refusals.snapshot()).toEqual({ 'peer.bad-record': 1 })
+    },
+  )
+
+  test('may have any letters in its address', () => {
+    for (const instance of ['zoë@büro', 'Анна@дом', '名前 x@h', 'a.b-c_d (2)@h.1']) hear(instance, [])
+    expect(contacts.list()).toHaveLength(4)
+  })
+
   test.for([0, -1, 65536, 1.5, '5298', null])('with port %j is refused', (port) => {
     hear('alice@h1', [], { port })
     expect(contacts.list()).toEqual([])

@@ -1,5 +1,6 @@
 import type { Service } from 'bonjour-service'
 import type { Clock, Timer } from '../../clock.ts'
+import { cleanName } from '../../identity/host-name.ts'
 import type { Logger } from '../../logger.ts'
 import { plainAddress, sameSubnet } from '../../network/addresses.ts'
 import { type NetworkChange, type NetworkInterface, scopedAddress } from '../../network/network.ts'
@@ -193,8 +194,8 @@ export class PresenceDiscovery implements DiscoveryMethod, MdnsService, LanRoste
     const instance = instanceLabel(service.fqdn, serviceName(this.type))
     const { rawTxt } = service as { rawTxt?: unknown }
     const record = instance && readPresence(instance, rawTxt instanceof Uint8Array ? [rawTxt] : rawTxt)
-    // What is said on the LAN must not pass for what a hub says (XEP-0174, security considerations).
-    if (!record || !isPort(service.port) || isHubAddress(instance))
+    // What is said on the LAN must not pass for what a hub says (XEP-0174, security considerations), nor for somebody else by what nobody sees.
+    if (!record || !isPort(service.port) || isHubAddress(instance) || cleanName(instance) !== instance)
       return this.#options.refusals.count('peer.bad-record')
     if (record.host?.peer === this.#announcement?.peer) return
     const addresses = this.#addresses(heard)
