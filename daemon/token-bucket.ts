@@ -54,11 +54,16 @@ export class TokenBuckets {
   }
 
   take(key: string, now: Milliseconds, tokens = 1): boolean {
+    return this.of(key, now).take(now, tokens)
+  }
+
+  /** The bucket of a key; whoever keeps it shares it with others who ask for it, until it is pushed out. */
+  of(key: string, now: Milliseconds): TokenBucket {
     const bucket = this.#buckets.get(key) ?? new TokenBucket(this.#limits, now)
     this.#buckets.delete(key)
     this.#buckets.set(key, bucket)
     const [oldest] = this.#buckets.keys()
     if (this.#buckets.size > this.#limits.keys && oldest !== undefined) this.#buckets.delete(oldest)
-    return bucket.take(now, tokens)
+    return bucket
   }
 }

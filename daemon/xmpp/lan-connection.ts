@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
 import { PartylineError } from '../errors.ts'
+import type { TokenBucket } from '../token-bucket.ts'
 import type { Milliseconds } from '../types.ts'
 import { GOODBYE, LanStream, type LanStreamEvents, type LanStreamOptions } from './lan-stream.ts'
 
@@ -28,6 +29,8 @@ interface LanConnectionOptions {
   readonly socket: Socket
   readonly clock: Clock
   readonly stream: LanStreamOptions
+  /** Bytes that are read, of all streams with the same address together. */
+  readonly incoming: TokenBucket
 }
 
 /** A serverless stream on its socket. */
@@ -36,16 +39,21 @@ export class LanConnection {
   readonly #socket: Socket
   readonly #clock: Clock
   readonly #events: LanConnectionEvents
+  readonly #incoming: TokenBucket
   readonly #receipts = new Map<string, (error?: PartylineError) => void>()
   readonly #ready = Promise.withResolvers<void>()
   #written: Promise<boolean> = Promise.resolve(true)
   #timer: { readonly at: Milliseconds; readonly timer: Timer } | undefined
+  /** While nothing is read: the other side sent too much, or nobody has decided yet who it is. */
+  #rest: Timer | undefined
+  #isUndecided = false
   #isOver = false
 
-  constructor({ socket, clock, stream }: LanConnectionOptions, events: LanConnectionEvents) {
+  constructor({ socket, clock, stream, incoming }: LanConnectionOptions, events: LanConnectionEvents) {
     this.#socket = socket
     this.#clock = clock
     this.#events = events
+    this.#incoming = incoming
     // Whoever waits is told; nobody has to.
     this.#ready.promise.catch(() => {})
     this.stream = new LanStream(
@@ -53,6 +61,7 @@ export class LanConnection {
       {
         write: (xml) => this.#write(xml),
         asked: (from) => {
+          this.#isUndecided = true
           socket.pause()
           events.asked(from)
         },
@@ -75,12 +84,10 @@ export class LanConnection {
     socket.on('close', () => {
       this.stream.lost()
       this.#timer?.timer.cancel()
+      this.#rest?.cancel()
       events.gone()
     })
-    socket.on('data', (bytes: Uint8Array) => {
-      this.stream.receive(bytes, clock.now())
-      this.#schedule()
-    })
+    socket.on('data', (bytes: Uint8Array) => this.#receive(bytes))
     this.stream.start()
     this.#schedule()
   }
@@ -96,7 +103,8 @@ export class LanConnection {
 
   admit(instance: string, peer: LanStreamOptions['identity']['peer'] | undefined): void {
     this.stream.admit({ instance, peer }, this.#clock.now())
-    this.#socket.resume()
+    this.#isUndecided = false
+    this.#readOn()
     this.#schedule()
   }
 
@@ -146,6 +154,25 @@ export class LanConnection {
     this.#schedule()
   }
 
+  #receive(bytes: Uint8Array): void {
+    const now = this.#clock.now()
+    this.stream.receive(bytes, now)
+    this.#schedule()
+    this.#incoming.use(bytes.length, now)
+    const wait = this.#incoming.wait(now)
+    if (wait === 0 || this.#isOver) return
+    this.#socket.pause()
+    this.#rest?.cancel()
+    this.#rest = this.#clock.after(wait, () => {
+      this.#rest = undefined
+      this.#readOn()
+    })
+  }
+
+  #readOn(): void {
+    if (!this.#rest && !this.#isUndecided) this.#socket.resume()
+  }
+
   #checkReady(): void {
     if (!this.stream.isReady) return
     this.#ready.resolve()
@@ -172,6 +199,7 @@ export class LanConnection {
     )
     for (const settle of [...this.#receipts.values()]) settle(new PartylineError('network.lost', reason.message))
     // What still comes is read and dropped, so that the other side can finish.
+    this.#rest?.cancel()
     this.#socket.end()
     this.#socket.resume()
     this.#timer?.timer.cancel()

@@ -9,6 +9,7 @@ import { plainAddress } from '../network/addresses.ts'
 import { formatHostPort } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Signaller } from '../signaling/signaller.ts'
+import { TokenBuckets } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { LanConnection } from './lan-connection.ts'
 import type { LanInstance, LanRoster } from './lan-roster.ts'
@@ -20,6 +21,8 @@ import { cleanText, isChatText } from './stanzas.ts'
 const MAX_PER_ADDRESS = 8
 const MAX_HALF_OPEN = 64
 const MAX_STREAMS = 256
+/** Bytes read from one address: a byte of XML costs more to read than to send, and whoever comes again shall not begin anew. */
+const INCOMING = { rate: 64 * 1024, burst: 512 * 1024, keys: 1024 }
 /** Streams with one instance: two when both sides dialled at once. */
 const MAX_PER_INSTANCE = 2
 /** Addresses of an instance that are dialled. */
@@ -63,6 +66,7 @@ export class LanStreams implements Signaller {
   readonly #sockets = new Set<Promise<void>>()
   readonly #listeners = new Set<{ readonly listener: (sealed: Uint8Array) => void }>()
   readonly #queue = new SignalQueue()
+  readonly #incoming = new TokenBuckets(INCOMING)
   readonly #abort = new AbortController()
 
   constructor(options: LanStreamsOptions) {
@@ -252,6 +256,7 @@ export class LanStreams implements Signaller {
       {
         socket,
         clock,
+        incoming: this.#incoming.of(plainAddress(socket.remoteAddress ?? ''), clock.now()),
         stream: {
           role: instance ? 'initiator' : 'responder',
           self: roster.self(),

@@ -286,14 +286,45 @@ describe('a stream that comes in', () => {
     await until(() => bob.streams.counts.open === 1)
   })
 
+  test('is read at 64 KiB a second and loses nothing, with all others from its address', async () => {
+    const clock = new VirtualClock()
+    await using bob = await LanHost.listening('bob@h2', { plain: true, clock })
+    bob.roster.instances.set('alice@h1', { ...bob.card, instance: 'alice@h1' })
+    const padding = `<message type='headline'><body>${'x'.repeat(60_000)}</body></message>`
+    const ping = `<iq type='get' id='last'><ping xmlns='${NS.ping}'/></iq>`
+    const bytesRead = () => [...bob.inbound].reduce((sum, socket) => sum + socket.bytesRead, 0)
+    const answers: string[] = []
+    const clients = [bob.dial(), bob.dial()]
+    for (const [number, socket] of clients.entries()) {
+      socket.setEncoding('utf8')
+      socket.on('data', (more: string) => {
+        answers[number] = (answers[number] ?? '') + more
+      })
+      socket.write(header('alice@h1', 'bob@h2') + padding.repeat(16) + ping)
+    }
+    const isStopped = () => bob.inbound.size === 2 && [...bob.inbound].every((socket) => socket.isPaused())
+    await until(() => bytesRead() > 512 * 1024 && isStopped())
+    expect(bytesRead()).toBeLessThan(1024 * 1024)
+    const since = clock.now()
+    await until(() => {
+      clock.advance(1000)
+      return answers.filter((answer) => answer.includes('id="last"')).length === 2
+    })
+    expect(clock.now() - since).toBeGreaterThan(16_000)
+    expect(bob.refusals.snapshot()).toEqual({})
+    for (const client of clients) client.destroy()
+  })
+
   test('is cut when it asks and does not read the answers', async () => {
-    await using bob = await LanHost.listening('bob@h2', { plain: true })
+    const clock = new VirtualClock()
+    await using bob = await LanHost.listening('bob@h2', { plain: true, clock })
     bob.roster.instances.set('alice@h1', { ...bob.card, instance: 'alice@h1' })
     const socket = bob.dial().pause()
     socket.write(header('alice@h1', 'bob@h2'))
     const questions = `<iq type='get' id='1'><query xmlns='${NS.discoInfo}'/></iq>`.repeat(500)
     while (!bob.refusals.snapshot()['peer.slow-reader']) {
       socket.write(questions)
+      clock.advance(1000)
       await new Promise((resolve) => setImmediate(resolve))
     }
     await until(() => bob.streams.counts.open === 0)
