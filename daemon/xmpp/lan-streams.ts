@@ -115,14 +115,15 @@ export class LanStreams implements Signaller {
   }
 
   reaches(peer: PeerId): boolean {
-    return this.#reachable(peer) !== undefined
+    return !this.#isClosed && (this.#proven(peer) ?? this.#reachable(peer)) !== undefined
   }
 
   send(peer: PeerId, sealed: Uint8Array): void {
-    const to = this.#reachable(peer)
-    if (!to || sealed.length > MAX_STREAM_SIGNAL) return
-    const entry = this.#usable(to)
+    if (this.#isClosed || sealed.length > MAX_STREAM_SIGNAL) return
+    const entry = this.#proven(peer)
     if (entry) return entry.connection.sendSignal(sealed)
+    const to = this.#reachable(peer)
+    if (!to) return
     if (!this.#queue.add(peer, sealed, this.#options.clock.now())) return
     this.#open(to).then(
       () => this.#flush(peer),
@@ -167,6 +168,11 @@ export class LanStreams implements Signaller {
     return [...this.#entries].findLast(
       (entry) => entry.connection.isReady && entry.instance?.instance === instance && entry.instance.peer === peer,
     )
+  }
+
+  /** The stream last opened on which a peer has proven its key. Anybody can announce its id; that changes nothing here. */
+  #proven(peer: PeerId): Entry | undefined {
+    return [...this.#entries].findLast((entry) => entry.connection.isReady && entry.instance?.peer === peer)
   }
 
   /** A stream that may be used; rejects when there is none in time. */
@@ -322,8 +328,7 @@ export class LanStreams implements Signaller {
   }
 
   #flush(peer: PeerId): void {
-    const instance = this.#reachable(peer)
-    const entry = instance && this.#usable(instance)
+    const entry = this.#proven(peer)
     if (!entry) return
     for (const sealed of this.#queue.take(peer, this.#options.clock.now())) entry.connection.sendSignal(sealed)
   }

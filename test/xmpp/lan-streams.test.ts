@@ -100,6 +100,22 @@ describe('two hosts', () => {
     expect(Object.keys(refused)).not.toEqual([])
   })
 
+  test('speak on over the stream they have, whoever announces the id of one of them', async () => {
+    const [alice, bob] = await twoHosts()
+    await using _a = alice
+    await using _b = bob
+    const heard: string[] = []
+    bob.streams.onSignal((sealed) => heard.push(Buffer.from(sealed).toString()))
+    alice.streams.send(bob.identity.peer, Buffer.from('one'))
+    await until(() => heard.length === 1)
+    alice.forgets(bob)
+    alice.roster.instances.set('eve@h3', { ...bob.card, instance: 'eve@h3', addresses: [] })
+    expect(alice.streams.reaches(bob.identity.peer)).toBe(true)
+    alice.streams.send(bob.identity.peer, Buffer.from('two'))
+    await until(() => heard.length === 2)
+    expect(heard).toEqual(['one', 'two'])
+  })
+
   test('speak over the port that also takes links', async () => {
     const [alice, bob] = await twoHosts()
     await using _a = alice
