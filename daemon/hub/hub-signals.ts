@@ -1,17 +1,24 @@
 import type { Element } from 'ltx'
+import type { Clock } from '../clock.ts'
 import type { Refusals } from '../refusals.ts'
 import { MAX_SEALED } from '../signaling/envelope.ts'
+import { TokenBuckets } from '../token-bucket.ts'
 import { NS } from '../xmpp/namespaces.ts'
 import { xml } from '../xmpp/stanzas.ts'
 
+/** Signals taken from one hub: each costs much to open, and what a hub brings shall leave room for what others bring. */
+const PER_HUB = { rate: 50, burst: 1000, keys: 64 }
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/
 
 /** Sealed signals in messages that nobody shall keep (XEP-0334). */
 export class HubSignals {
+  readonly #clock: Clock
   readonly #refusals: Refusals
+  readonly #perHub = new TokenBuckets(PER_HUB)
   readonly #listeners = new Set<{ readonly listener: (sealed: Uint8Array) => void }>()
 
-  constructor(refusals: Refusals) {
+  constructor({ clock, refusals }: { readonly clock: Clock; readonly refusals: Refusals }) {
+    this.#clock = clock
     this.#refusals = refusals
   }
 
@@ -31,11 +38,12 @@ export class HubSignals {
     )
   }
 
-  /** Takes the signal that a message holds. */
-  take(signal: Element): void {
+  /** Takes the signal that a message holds; `hub` tells the hub it came from. */
+  take(hub: string, signal: Element): void {
     const text = signal.getText()
     if (text.length > Math.ceil(MAX_SEALED / 3) * 4) return this.#refusals.count('peer.oversized')
     if (!BASE64.test(text)) return this.#refusals.count('peer.bad-signal')
+    if (!this.#perHub.take(hub, this.#clock.now())) return this.#refusals.count('peer.rate-limited')
     const sealed = Buffer.from(text, 'base64')
     for (const { listener } of [...this.#listeners]) listener(sealed)
   }

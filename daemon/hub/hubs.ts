@@ -103,7 +103,7 @@ export class Hubs implements DiscoveryMethod, Signaller {
       onLost: (key) => this.#lost(key),
     })
     this.#chat = new HubChat(options)
-    this.#signals = new HubSignals(refusals)
+    this.#signals = new HubSignals({ clock, refusals })
   }
 
   // As a discovery method
@@ -390,7 +390,7 @@ export class Hubs implements DiscoveryMethod, Signaller {
     if (!member) return
     const signal = message.getChild('signal', NS.signal)
     if (!signal) return this.#chat.take(hub, message, member)
-    if (member.peer) this.#signals.take(signal)
+    if (member.peer) this.#signals.take(hub.source, signal)
     else this.#options.refusals.count('peer.bad-signal')
   }
 

@@ -513,6 +513,20 @@ describe('a hostile hub', () => {
     expect(guest.refusals.snapshot()).toMatchObject({ 'peer.oversized': 1 })
   })
 
+  test('cannot use up what others may bring of signals', async () => {
+    await using one = await visit()
+    const { guest, there, hub } = one
+    const { peer } = newIdentity()
+    there.present(peer, "<host xmlns='urn:partyline:host:0'/>")
+    let count = 0
+    guest.hubs.onSignal(() => count++)
+    const signal = `<message from='${peer}@${hub.domain}/r'><signal xmlns='urn:partyline:signal:0'>AAAA</signal></message>`
+    there.send(signal.repeat(3000))
+    there.send(`<message from='${hub.domain}'/>`).present('zoe')
+    await guest.untilContact('zoe')
+    expect([count, guest.refusals.snapshot()['peer.rate-limited']]).toEqual([1000, 2000])
+  })
+
   test('cannot flood with chat', async () => {
     await using one = await visit()
     const { guest, there, hub } = one
