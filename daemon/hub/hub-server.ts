@@ -7,6 +7,7 @@ import type { Identity } from '../identity/key.ts'
 import { isPeerId } from '../identity/peer-id.ts'
 import type { Logger } from '../logger.ts'
 import type { Refusals } from '../refusals.ts'
+import { TokenBuckets } from '../token-bucket.ts'
 import type { Milliseconds, PeerId } from '../types.ts'
 import { bareOf } from './address.ts'
 import { CLIENT_LIMITS, type ClientLimits } from './client-stream.ts'
@@ -23,6 +24,9 @@ import { type LogInOutcome, XmppServer } from './xmpp-server.ts'
 const SPARE_CONNECTIONS = 256
 /** How long a nickname's owner has to answer when somebody else asks for the nickname. */
 const STILL_THERE: Milliseconds = 5000
+/** Log-ins of an address refill over so many seconds; most addresses remembered. */
+const MINUTE = 60
+const MAX_ADDRESSES = 1024
 /** How long `stop` waits for clients to take their leave. */
 const GOODBYE: Milliseconds = 1000
 
@@ -69,6 +73,8 @@ export class HubServer {
   readonly #router: Router
   readonly #xmpp: XmppServer
   readonly #attempts: LogInAttempts
+  /** Log-ins of an address, successful ones too: each is told to everyone, and is told of everyone. */
+  readonly #logIns: TokenBuckets
   readonly #connections = new Set<HubConnection>()
   /** Who is logged in, by local part. */
   readonly #members = new Map<string, HubConnection>()
@@ -86,6 +92,8 @@ export class HubServer {
     this.#router = new Router({ domain: this.domain, name: this.name, newId })
     this.#xmpp = new XmppServer({ domain: this.domain, newId })
     this.#attempts = new LogInAttempts(clock)
+    const { perAddress } = this.#limits
+    this.#logIns = new TokenBuckets({ rate: perAddress / MINUTE, burst: 2 * perAddress, keys: MAX_ADDRESSES })
     this.#pin = randomPin(randomInt)
   }
 
@@ -192,11 +200,15 @@ export class HubServer {
   }
 
   async #logIn(connection: HubConnection, username: string, password: string): Promise<LogInOutcome> {
-    const { refusals, logger } = this.#options
+    const { refusals, logger, clock } = this.#options
     const guessable = !isPeerId(username)
     if (!this.#attempts.allows(connection.address, guessable)) {
       refusals.count('peer.rate-limited')
       return { failure: 'temporary-auth-failure', text: 'Too many wrong log-ins. Wait a minute.' }
+    }
+    if (!this.#logIns.take(connection.address, clock.now())) {
+      refusals.count('peer.rate-limited')
+      return { failure: 'temporary-auth-failure', text: 'Too many log-ins. Wait a minute.' }
     }
     const who = isPeerId(username) ? this.#host(connection, username, password) : this.#person(username, password)
     if (!who) {

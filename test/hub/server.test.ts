@@ -170,6 +170,20 @@ describe('log-in', () => {
     expect(await tryOnce(PIN)).toContain('<success')
   })
 
+  it('lets no address come and go without end', async () => {
+    await using host = await HubHost.start({ limits: { perAddress: 2 } })
+    const comeAndGo = async (): Promise<void> => {
+      const anna = await host.person('Anna')
+      anna.socket.destroy()
+      while (host.hub.counts.open > 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    for (let times = 0; times < 4; times++) await comeAndGo()
+    await expect(comeAndGo()).rejects.toThrow('Too many log-ins')
+    expect(host.refusals.snapshot()).toEqual({ 'peer.rate-limited': 1 })
+    host.clock.advance(30_000)
+    await comeAndGo()
+  })
+
   it('takes a proof on the connection it was made for alone', async () => {
     await using host = await HubHost.start()
     await using other = await HubHost.start({ name: 'other' })
