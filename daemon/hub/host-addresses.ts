@@ -9,6 +9,8 @@ export const ADDRESSES_TOPIC = 'addresses'
 /** Most addresses told, and looked at. */
 export const MAX_HOST_ADDRESSES = 32
 const MAX_CONTENT = 4096
+/** Most addresses of a host asked that are on no network of ours: it may tell of anybody's, and every host at the hub would ask there. */
+const MAX_FAR = 4
 
 /** Where a host can be reached, as it tells. */
 export interface HostAddresses {
@@ -75,10 +77,9 @@ export function askableAddresses(
     if (scope === 'loopback' || needsZone || isOwn(address)) return false
     return isNear(address) || scope === 'global' || (scope === 'private' && isRouted)
   }
-  return addresses
-    .filter(reach)
-    .sort((a, b) => Number(isNear(b)) - Number(isNear(a)))
-    .map((address) => ({ address, port }))
+  const worth = addresses.filter(reach)
+  const far = worth.filter((address) => !isNear(address)).slice(0, MAX_FAR)
+  return [...worth.filter(isNear), ...far].map((address) => ({ address, port }))
 }
 
 function isAddress(value: unknown): value is string {

@@ -211,4 +211,13 @@ describe('what hosts tell', () => {
     expect(asked('127.0.0.1')).not.toContain('10.1.1.1')
     expect(asked('10.9.9.9')).toEqual(['192.168.50.7', 'fd00:50::7', '10.1.1.1', '8.8.8.8', '2001:db8::7'])
   })
+
+  test('is asked at few places that are not near: they may be of people who know nothing of it', () => {
+    const interfaces = [networkInterface('eth0', ['192.168.50.1/24'])]
+    const near = Array.from({ length: 16 }, (_, n) => `192.168.50.${n + 2}`)
+    const far = Array.from({ length: 16 }, (_, n) => `198.51.100.${n + 1}`)
+    const told = { name: '', port: 53, addresses: [...far, ...near], ask: false }
+    const asked = askableAddresses(told, interfaces, '192.168.50.254').map(({ address }) => address)
+    expect(asked).toEqual([...near, ...far.slice(0, 4)])
+  })
 })
