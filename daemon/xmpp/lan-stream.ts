@@ -289,9 +289,11 @@ export class LanStream {
     if (stanza.is('iq', NS.client)) return this.#asked(stanza)
     if (stanza.is('proof', NS.identity)) return this.#checkProof(stanza)
     if (stanza.is('error', NS.stream)) {
-      const [condition] = stanza.getChildElements()
+      const condition = stanza.getChildElements()[0]?.getName() ?? ''
+      // Conditions are names (RFC 6120 section 4.9.3); whatever else stands there is for no log and no screen.
+      const told = /^[a-z-]{1,40}$/.test(condition) ? condition : 'an unknown condition'
       this.#write(STREAM_END)
-      return this.#close(new PartylineError('network.lost', `the other side ended the stream: ${condition?.getName()}`))
+      return this.#close(new PartylineError('network.lost', `the other side ended the stream: ${told}`))
     }
     if (stanza.is('presence', NS.client) || stanza.is('features', NS.stream)) return
     this.#fail('unsupported-stanza-type', new PartylineError('peer.bad-xml', 'a stanza of no known kind'))

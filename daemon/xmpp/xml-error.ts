@@ -9,7 +9,7 @@ export type XmlCondition =
   | 'restricted-xml'
   | 'unsupported-encoding'
 
-/** XML that no XMPP stream may hold: `peer.bad-xml`, or `peer.oversized` where a limit was reached. */
+/** XML that no XMPP stream may hold: `peer.bad-xml`, or `peer.oversized` where a limit was reached. The message holds none of it. */
 export class XmlError extends PartylineError {
   /** The stream error that tells the sender. */
   readonly condition: XmlCondition

@@ -25,7 +25,7 @@ export class OpenElements {
       if (prefix === undefined) continue
       const isReserved = prefix === 'xmlns' || (prefix === 'xml' && value !== XML_NAMESPACE)
       if (isReserved || (prefix !== '' && value === ''))
-        throw new XmlError('not-well-formed', `the namespace prefix ${prefix} cannot be declared so`)
+        throw new XmlError('not-well-formed', 'a namespace prefix that cannot be declared so')
       declared.set(prefix, value)
     }
     this.#elements.push({ name, declared })
@@ -54,7 +54,7 @@ export class OpenElements {
       const namespace = this.#elements[at]?.declared.get(prefix)
       if (namespace !== undefined) return namespace
     }
-    if (prefix !== '') throw new XmlError('not-well-formed', `the namespace prefix ${prefix} is not declared`)
+    if (prefix !== '') throw new XmlError('not-well-formed', 'a namespace prefix that is not declared')
     return ''
   }
 }

@@ -221,6 +221,20 @@ describe('a stream', () => {
     end.hears(`<stream:error><conflict xmlns='${NS.streams}'/></stream:error></stream:stream>`)
     expect(end.told).toEqual(['closed network.lost'])
     expect(end.says()).toBe('</stream:stream>')
+    expect(end.reason).toBe('the other side ended the stream: conflict')
+  })
+
+  test.for([
+    [
+      '<stream:error><a\u009b31m xmlns="urn:x"/></stream:error>',
+      'the other side ended the stream: an unknown condition',
+    ],
+    ['<\u009b31m:message/>', 'a namespace prefix that is not declared'],
+    ['<message xmlns:\u202e=""/>', 'a namespace prefix that cannot be declared so'],
+  ])('says why in words of ours: %j', ([text, reason]) => {
+    const end = opened()
+    end.hears(text ?? '')
+    expect(end.reason).toBe(reason)
   })
 
   test.each(['initiator', 'responder'] as const)('waits for a header for five seconds, as %s', (role) => {

@@ -17,6 +17,8 @@ export class StreamEnd {
   readonly stream: LanStream
   readonly told: string[] = []
   now: Milliseconds = 0
+  /** Why it was closed. */
+  reason = ''
   #written = ''
 
   constructor(role: LanStreamOptions['role'], self: string, { knows, undecided, ...options }: EndOptions = {}) {
@@ -39,7 +41,10 @@ export class StreamEnd {
         undelivered: (id) => this.told.push(`undelivered ${id}`),
         signal: (sealed) => this.told.push(`signal ${Buffer.from(sealed).toString('hex')}`),
         refused: (code) => this.told.push(`refused ${code}`),
-        closed: (error) => this.told.push(`closed ${error?.code ?? 'gracefully'}`),
+        closed: (error) => {
+          this.reason = error?.message ?? ''
+          this.told.push(`closed ${error?.code ?? 'gracefully'}`)
+        },
       },
       0,
     )
