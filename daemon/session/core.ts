@@ -1,6 +1,15 @@
 import { type ErrorCode, isErrorCode, PartylineError, toPartylineError } from '../errors.ts'
 import type { Milliseconds } from '../types.ts'
-import { type Control, decodeControl, encodeControl, FRAME, type Frame, FrameReader, FrameWriter } from './frame.ts'
+import {
+  type Control,
+  decodeControl,
+  encodeControl,
+  FLAG,
+  FRAME,
+  type Frame,
+  FrameReader,
+  FrameWriter,
+} from './frame.ts'
 import { type Arrived, MessageInbox } from './inbox.ts'
 import { type Message, Outbox } from './outbox.ts'
 import { Pace } from './pace.ts'
@@ -106,8 +115,9 @@ export class SessionCore {
   /** Bytes received in all, and of these, how many the peer knows of. */
   #received = 0
   #told = 0
-  /** The peer asked to be told now. */
+  /** The peer asked to be told: now, since it waits for that, or with company until then. */
   #isAsked = false
+  #confirmUntil = Number.POSITIVE_INFINITY
   #closed: CloseReason | undefined
 
   /** One `writer` may serve many cores: nothing stays in it between calls. */
@@ -150,7 +160,7 @@ export class SessionCore {
     if (!this.#attached) return this.#gatheringUntil
     const silence = Math.max(this.#heard, this.#asked) + KEEPALIVE
     const next = this.#isUsed ? Math.min(silence, this.#pinged + MEASURE) : silence
-    return Math.min(next, this.#doubtedUntil, this.#gatheringUntil, this.#companyUntil)
+    return Math.min(next, this.#doubtedUntil, this.#gatheringUntil, this.#companyUntil, this.#confirmUntil)
   }
 
   /** Bytes off the link. Whatever they are, this does not throw: what is illegal ends the session. */
@@ -193,6 +203,7 @@ export class SessionCore {
     // What the peer was told may be lost with the link; it learned it with the new one.
     this.#told = this.#received
     this.#isAsked = false
+    this.#confirmUntil = Number.POSITIVE_INFINITY
     this.ping(now, () => {})
     return lacks
   }
@@ -294,6 +305,11 @@ export class SessionCore {
       this.#replies = AFTER_VAIN
       this.#acknowledge()
     }
+    if (now >= this.#confirmUntil) {
+      this.#confirmUntil = Number.POSITIVE_INFINITY
+      this.#isAsked = true
+      this.#events.wake()
+    }
     this.#dropPings(({ at }) => now - at >= DEAD_AFTER)
     if (!this.#attached) return
     if (now >= this.#doubtedUntil) return this.#events.silent()
@@ -317,15 +333,16 @@ export class SessionCore {
 
   /** Bytes for the link: control first, then messages, about `limit` bytes in all. The buffer does not change any more. */
   takeOutput(limit: number, now: Milliseconds): Buffer {
-    if (this.#isAsked || this.#received - this.#told >= CONFIRM_AFTER) this.#writeConfirm()
+    const isAsked = this.#isAsked || this.#confirmUntil < Number.POSITIVE_INFINITY
+    if (isAsked || this.#received - this.#told >= CONFIRM_AFTER) this.#writeConfirm()
     if (this.#unconfirmed.size < MAX_UNCONFIRMED) {
       // What an app here has must not be told lost: the peer reads nothing behind a goodbye.
       this.#writeSettled()
       this.#writeUrgent()
       if (!this.#closed && this.#gatheringUntil === Number.POSITIVE_INFINITY) this.#writeMessages(limit, now)
-      const onTheWay = this.#unconfirmed.size + this.#writer.length
-      if (this.#pace.sent(this.#unconfirmed.end + this.#writer.length, now, onTheWay >= this.#pace.window))
-        this.#writer.frame(FRAME.mark, 0, 0, 0)
+      const isLimited = this.#unconfirmed.size + this.#writer.length >= this.#pace.window
+      if (this.#pace.sent(this.#unconfirmed.end + this.#writer.length, now, isLimited))
+        this.#writer.frame(FRAME.mark, isLimited || this.#outbox.ready ? FLAG.waits : 0, 0, 0)
     }
     const output = this.#writer.take()
     if (output.length > 0) this.#unconfirmed.push(output)
@@ -371,8 +388,12 @@ export class SessionCore {
         if (payload.length !== 6) throw new PartylineError('peer.malformed', 'a confirmation of a wrong length')
         return this.#confirm(payload.readUIntBE(0, 6), now)
       case FRAME.mark:
-        this.#isAsked = true
-        return this.#events.wake()
+        if (frame.flags & FLAG.waits) {
+          this.#isAsked = true
+          return this.#events.wake()
+        }
+        this.#confirmUntil = Math.min(this.#confirmUntil, now + COMPANY)
+        return
       case FRAME.control: {
         const control = decodeControl(payload)
         if (control.kind !== 'close') return this.#events.control(control)
@@ -428,6 +449,7 @@ export class SessionCore {
 
   #writeConfirm(): void {
     this.#isAsked = false
+    this.#confirmUntil = Number.POSITIVE_INFINITY
     this.#told = this.#received
     const at = this.#writer.frame(FRAME.confirm, 0, 0, 6)
     this.#writer.buffer.writeUIntBE(this.#received, at, 6)

@@ -8,10 +8,10 @@ export const HEADER = 8
 /** Largest payload of a frame, in bytes. */
 export const MAX_PAYLOAD = 64 * 1024
 
-/** `confirm` tells how many bytes have arrived in all; `mark` asks to be told at once. */
+/** `confirm` tells how many bytes have arrived in all; `mark` asks to be told. */
 export const FRAME = { message: 1, acknowledge: 2, ping: 3, pong: 4, control: 5, confirm: 6, mark: 7 } as const
-/** Flags of a message's frame: its first piece, its last, to be acknowledged. */
-export const FLAG = { first: 1, last: 2, reliable: 4 } as const
+/** Flags of a message's frame: its first piece, its last, to be acknowledged. Of a mark: its sender waits for the answer. */
+export const FLAG = { first: 1, last: 2, reliable: 4, waits: 1 } as const
 
 const streamId = z.string().min(1).max(32)
 const code = z.string().max(64)

@@ -23,6 +23,7 @@ class SimulatedSocket extends Duplex {
   other: SimulatedSocket | undefined
   readonly #clock: VirtualClock
   readonly #delay: () => Milliseconds
+  readonly #underWay: ((other: SimulatedSocket) => void)[] = []
   #arrival: Milliseconds = 0
   #severed = false
 
@@ -58,8 +59,11 @@ class SimulatedSocket extends Duplex {
 
   #tell(what: (other: SimulatedSocket) => void): void {
     this.#arrival = Math.max(this.#arrival, this.#clock.now() + this.#delay())
+    // The first that was sent arrives first, even where two moments differ by a rounding only.
+    this.#underWay.push(what)
     this.#clock.after(this.#arrival - this.#clock.now(), () => {
-      if (!this.#severed && this.other && !this.other.destroyed) what(this.other)
+      const first = this.#underWay.shift()
+      if (!this.#severed && this.other && !this.other.destroyed) first?.(this.other)
     })
   }
 }
