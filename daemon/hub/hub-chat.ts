@@ -1,4 +1,5 @@
 import type { Element } from 'ltx'
+import { cleanLines } from '../clean-text.ts'
 import type { Clock } from '../clock.ts'
 import { PartylineError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
@@ -8,7 +9,7 @@ import type { ContactId, HostPort, Milliseconds } from '../types.ts'
 import { addressOf, type Contacts, contactId } from '../xmpp/contacts.ts'
 import { NS } from '../xmpp/namespaces.ts'
 import { runsPartyline } from '../xmpp/plain-chat.ts'
-import { bodyOf, chatStateOf, cleanText, isChatText, xml } from '../xmpp/stanzas.ts'
+import { bodyOf, chatStateOf, isChatText, xml } from '../xmpp/stanzas.ts'
 import { parseAddress } from './address.ts'
 import type { HubMembership } from './hub-membership.ts'
 import type { HubMember } from './hub-roster.ts'
@@ -81,7 +82,7 @@ export class HubChat {
 
   /** Rejects with `network.unreachable`, `network.lost`, `peer.busy`, `usage.too-large` or `usage.invalid-argument`. */
   async send(contact: ContactId, text: string): Promise<void> {
-    const clean = cleanText(text)
+    const clean = cleanLines(text)
     if (clean.trim() === '') throw new PartylineError('usage.invalid-argument', 'the message is empty')
     if (!isChatText(clean)) throw new PartylineError('usage.too-large', 'a message takes at most 4096 bytes')
     const jid = addressOf(contact)

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import type { Element } from 'ltx'
+import { cleanReason } from '../clean-text.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Identity } from '../identity/key.ts'
@@ -8,7 +9,7 @@ import { formatHostPort } from '../network/network.ts'
 import { TokenBucket } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { NS } from '../xmpp/namespaces.ts'
-import { discoInfoAnswer, errorAnswer, oneLine, resultAnswer, xml } from '../xmpp/stanzas.ts'
+import { discoInfoAnswer, errorAnswer, resultAnswer, xml } from '../xmpp/stanzas.ts'
 import { XmlReader } from '../xmpp/xml-reader.ts'
 import { parseAddress } from './address.ts'
 import { makeCredential } from './credential.ts'
@@ -309,5 +310,5 @@ function streamError(element: Element): PartylineError {
   const condition = conditions.find((child) => child.getName() !== 'text')?.getName() ?? 'undefined-condition'
   const text = conditions.find((child) => child.getName() === 'text')?.getText() ?? ''
   const code = condition === 'conflict' || condition === 'not-authorized' ? 'peer.not-authorized' : 'network.lost'
-  return new PartylineError(code, `the hub ended the stream: ${oneLine(`${condition} ${text}`)}`)
+  return new PartylineError(code, `the hub ended the stream: ${cleanReason(`${condition} ${text}`)}`)
 }

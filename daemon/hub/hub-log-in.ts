@@ -1,9 +1,10 @@
 import { EventEmitter } from 'node:events'
 import { type Client, type ClientSocket, client, type Transport } from '@xmpp/client'
 import type { Element } from 'ltx'
+import { cleanReason } from '../clean-text.ts'
 import { PartylineError } from '../errors.ts'
 import { NS } from '../xmpp/namespaces.ts'
-import { oneLine, xml } from '../xmpp/stanzas.ts'
+import { xml } from '../xmpp/stanzas.ts'
 import type { Credential } from './credential.ts'
 
 const NS_SASL = 'urn:ietf:params:xml:ns:xmpp-sasl'
@@ -128,8 +129,8 @@ function refusalOf(error: unknown): PartylineError {
   const { name, condition, text, message } = error as Error & { condition?: string; text?: string }
   // Conditions are names (RFC 6120 section 6.5); the package makes sentences of what it cannot do.
   if (name !== 'SASLError' || !/^[a-z-]+$/.test(condition ?? ''))
-    return new PartylineError('peer.malformed', `the hub cannot be logged in at: ${oneLine(message)}`)
-  const reason = oneLine(text || condition || message)
+    return new PartylineError('peer.malformed', `the hub cannot be logged in at: ${cleanReason(message)}`)
+  const reason = cleanReason(text || condition || message)
   if (condition === 'temporary-auth-failure')
     return new PartylineError('peer.busy', `the hub takes nobody now: ${reason}`)
   return new PartylineError('peer.not-authorized', `the hub refused the log-in: ${reason}`)

@@ -1,7 +1,8 @@
 import type { Element } from 'ltx'
+import { cleanLines } from '../clean-text.ts'
 import type { Presence } from '../types.ts'
 import { NS } from '../xmpp/namespaces.ts'
-import { cleanText, ENTITY_CAPS, xml } from '../xmpp/stanzas.ts'
+import { ENTITY_CAPS, xml } from '../xmpp/stanzas.ts'
 
 const SHOWS = { available: undefined, away: 'away', busy: 'dnd' } as const
 
@@ -12,8 +13,8 @@ export function hostPresence({ show, text }: Presence, name: string): Element {
     'presence',
     {},
     ...(told ? [xml('show', {}, told)] : []),
-    ...(text === '' ? [] : [xml('status', {}, cleanText(text))]),
-    ...(name === '' ? [] : [xml('nick', { xmlns: NS.nick }, cleanText(name))]),
+    ...(text === '' ? [] : [xml('status', {}, cleanLines(text))]),
+    ...(name === '' ? [] : [xml('nick', { xmlns: NS.nick }, cleanLines(name))]),
     xml('host', { xmlns: NS.host }),
     xml('c', { xmlns: NS.caps, ...ENTITY_CAPS }),
   )

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
 import type { Publish } from '../../ipc/api.ts'
 import type { ChatLine } from '../../ipc/methods.ts'
+import { cleanChat } from '../clean-text.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Refusals } from '../refusals.ts'
@@ -82,7 +83,7 @@ export class ChatService {
    */
   async send(to: PeerId | ContactId, text: string): Promise<ChatLine> {
     const { clock, contacts, isBlocked } = this.#options
-    const clean = cleanLine(text)
+    const clean = cleanChat(text)
     if (clean === '') throw new PartylineError('usage.invalid-argument', 'the line is empty')
     if (Buffer.byteLength(clean) > MAX_CHAT_TEXT)
       throw new PartylineError('usage.too-large', `a chat line takes at most ${MAX_CHAT_TEXT} bytes`)
@@ -104,7 +105,7 @@ export class ChatService {
   /** A line came from somebody with a plain XMPP client, in the clear. */
   arrived(from: ContactId, text: string, via: 'lan' | 'hub'): void {
     const { clock, refusals } = this.#options
-    const clean = cleanLine(text)
+    const clean = cleanChat(text)
     if (clean === '') return
     if (Buffer.byteLength(clean) > MAX_CHAT_TEXT) return refusals.count('peer.oversized')
     if (!this.#rates.take(from, clock.now())) return refusals.count('peer.rate-limited')
@@ -215,7 +216,7 @@ export function decodeChat(data: Uint8Array): { text: string; id: string } {
   if (data.byteLength > MAX_CHAT_MESSAGE) throw new PartylineError('peer.oversized')
   const parsed = chatMessage.safeParse(parseJson(data))
   if (!parsed.success) throw new PartylineError('peer.malformed')
-  const text = cleanLine(parsed.data.text)
+  const text = cleanChat(parsed.data.text)
   if (text === '') throw new PartylineError('peer.malformed', 'an empty chat line')
   if (Buffer.byteLength(text) > MAX_CHAT_TEXT) throw new PartylineError('peer.oversized')
   return { text, id: parsed.data.id }
@@ -227,14 +228,4 @@ function parseJson(data: Uint8Array): unknown {
   } catch {
     return undefined
   }
-}
-
-/** A line as a terminal may show it: without control characters, line ends aside, and without direction overrides. */
-function cleanLine(text: string): string {
-  return text
-    .toWellFormed()
-    .replace(/\r\n?/g, '\n')
-    .replace(/\t/g, ' ')
-    .replace(/(?!\n)\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu, '')
-    .trim()
 }

@@ -1,8 +1,6 @@
 import type { Publish } from '../../ipc/api.ts'
+import { cleanPresenceText } from '../clean-text.ts'
 import { AVAILABLE, type Presence, type Show } from '../types.ts'
-
-/** Longest text beside a presence, in characters. */
-const MAX_TEXT = 255
 
 interface PresenceServiceOptions {
   readonly publish: Publish
@@ -24,15 +22,9 @@ export class PresenceService {
   }
 
   set(show: Show, text: string): Presence {
-    this.#presence = { show, text: cleanText(text) }
+    this.#presence = { show, text: cleanPresenceText(text) }
     this.#options.apply(this.#presence)
     this.#options.publish('presence.changed', this.get())
     return this.get()
   }
-}
-
-/** One line as a terminal may show it: without control characters and direction overrides. */
-function cleanText(text: string): string {
-  const clean = text.toWellFormed().replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]+/gu, ' ')
-  return [...clean].slice(0, MAX_TEXT).join('').trim()
 }

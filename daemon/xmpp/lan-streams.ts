@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
+import { cleanLines } from '../clean-text.ts'
 import type { Clock } from '../clock.ts'
 import { raceDials } from '../connect/dial-race.ts'
 import { type ErrorCode, PartylineError, toPartylineError } from '../errors.ts'
@@ -15,7 +16,7 @@ import { LanConnection } from './lan-connection.ts'
 import type { LanInstance, LanRoster } from './lan-roster.ts'
 import { MAX_STREAM_SIGNAL } from './lan-stream.ts'
 import { SignalQueue } from './signal-queue.ts'
-import { cleanText, isChatText } from './stanzas.ts'
+import { isChatText } from './stanzas.ts'
 
 /** Streams from one address, streams that somebody began and did not finish beginning, and streams in all. */
 const MAX_PER_ADDRESS = 8
@@ -99,7 +100,7 @@ export class LanStreams implements Signaller {
    * receipt came. Rejects with `network.unreachable`, `network.timeout`, `network.lost`, `usage.too-large`, `peer.busy`.
    */
   async sendChat(instance: string, text: string): Promise<void> {
-    const clean = cleanText(text)
+    const clean = cleanLines(text)
     if (clean.trim() === '') throw new PartylineError('usage.invalid-argument', 'the message is empty')
     if (!isChatText(clean)) throw new PartylineError('usage.too-large', 'a message takes at most 4096 bytes')
     const to = this.#options.roster.find(instance)

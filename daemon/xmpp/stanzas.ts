@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { Element } from 'ltx'
+import { cleanLines } from '../clean-text.ts'
 import { NS } from './namespaces.ts'
 
 /** Longest chat text, in bytes of UTF-8. */
@@ -77,18 +78,10 @@ export function discoInfoAnswer(iq: Element, query: Element, self: string): Elem
   return resultAnswer(iq, self, info)
 }
 
-/** Text as XML may hold and a screen may show it: line ends as LF, and of control characters only those and tabs. */
-export function cleanText(text: string): string {
-  return text
-    .toWellFormed()
-    .replace(/\r\n?/g, '\n')
-    .replace(/(?![\t\n])\p{Cc}|[\ufffe\uffff]/gu, '')
-}
-
 /** The text of a message's body, cleaned; undefined where it has none. */
 export function bodyOf(message: Element): string | undefined {
   const text = message.getChildText('body', NS.client)
-  return text === null ? undefined : cleanText(text)
+  return text === null ? undefined : cleanLines(text)
 }
 
 /**
@@ -109,9 +102,4 @@ const CHAT_STATES = ['active', 'composing', 'paused', 'inactive', 'gone'] as con
 /** The chat state that a message tells (XEP-0085). */
 export function chatStateOf(message: Element): (typeof CHAT_STATES)[number] | undefined {
   return CHAT_STATES.find((state) => message.getChild(state, NS.chatStates))
-}
-
-/** What a hub says in its own words, fit for a log and a screen. */
-export function oneLine(text: string): string {
-  return cleanText(text).replace(/\s+/gu, ' ').trim().slice(0, 200)
 }

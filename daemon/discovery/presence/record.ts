@@ -1,3 +1,4 @@
+import { cleanPresenceText } from '../../clean-text.ts'
 import { cleanName } from '../../identity/host-name.ts'
 import { isPeerId } from '../../identity/peer-id.ts'
 import type { PeerId, Presence, Show } from '../../types.ts'
@@ -84,7 +85,7 @@ export function readPresence(instance: string, strings: unknown): PresenceRecord
   const show = (Object.keys(STATUS) as Show[]).find((candidate) => STATUS[candidate] === status) ?? 'available'
   const host = readHost(pairs.get('pl.id'), pairs.get('pl.port'))
   if (host === 'damaged') return undefined
-  return { name, presence: { show, text: cleanText(pairs.get('msg') ?? '') }, host }
+  return { name, presence: { show, text: cleanPresenceText(pairs.get('msg') ?? '') }, host }
 }
 
 function readHost(
@@ -102,12 +103,6 @@ function decode(bytes: Uint8Array): string | undefined {
   } catch {
     return undefined
   }
-}
-
-/** One line of at most 255 characters, without what a screen does not show. */
-function cleanText(text: string): string {
-  const folded = text.replace(/\s+/gu, ' ').replace(/[\p{C}\u2028\u2029]/gu, '')
-  return [...folded].slice(0, 255).join('').trim()
 }
 
 /** Letters, digits and hyphens of US-ASCII; `host` where nothing is left. */
