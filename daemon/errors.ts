@@ -45,8 +45,8 @@ export const ERRORS = {
   },
   'usage.too-large': {
     exit: 2,
-    meaning: 'The message is larger than 512 KiB.',
-    hint: 'Use a stream or a file for large content.',
+    meaning: 'What is to be sent is larger than its kind may be: a message 512 KiB, a chat line 4 KiB, a signal 8 KiB.',
+    hint: 'Send less at a time, or use a stream or a file.',
   },
   'usage.malformed': {
     exit: 2,
@@ -198,8 +198,8 @@ export const ERRORS = {
   },
   'peer.replayed': {
     exit: 1,
-    meaning: 'A signed packet was seen before.',
-    hint: 'Somebody on the network may be replaying packets.',
+    meaning: 'A packet or a signal was seen before.',
+    hint: 'Somebody on the network may be replaying what others sent.',
   },
   'peer.wrong-key': {
     exit: 1,
@@ -228,8 +228,8 @@ export const ERRORS = {
   },
   'peer.rate-limited': {
     exit: 1,
-    meaning: 'An address sends more packets than are looked at.',
-    hint: 'A faulty or hostile host; nothing to do.',
+    meaning: 'Somebody sends more than is looked at: packets, chat lines, signals or log-ins.',
+    hint: 'Wait a minute, where it is you; otherwise a faulty or hostile host, and nothing to do.',
   },
   'peer.bad-record': {
     exit: 1,
