@@ -33,6 +33,8 @@ const SIGNAL_PATIENCE: Milliseconds = 6000
 const MAX_UNACKNOWLEDGED = 1000
 /** Lines taken from one sender that no session slows down. */
 const LINES = { rate: 10, burst: 30, keys: 4096 }
+/** Lines taken from one peer through its session: nobody writes more, and each is kept in place of another. */
+const SESSION_LINES = { rate: 20, burst: 200, keys: 4096 }
 /** Word of one contact that it is writing, or stopped to. */
 const STATES = { rate: 2, burst: 10, keys: 4096 }
 
@@ -63,6 +65,7 @@ export class ChatService {
   readonly #options: ChatServiceOptions
   readonly #ids = new Set<string>()
   readonly #rates = new TokenBuckets(LINES)
+  readonly #sessionRates = new TokenBuckets(SESSION_LINES)
   readonly #states = new TokenBuckets(STATES)
   /** Lines sent as signals that nobody has acknowledged, by id. */
   readonly #unacknowledged = new Map<string, { readonly peer: PeerId; readonly arrived: () => void }>()
@@ -176,8 +179,9 @@ export class ChatService {
   }
 
   #received(peer: PeerId, data: Uint8Array, via: 'session'): void {
-    const { refusals } = this.#options
+    const { clock, refusals } = this.#options
     try {
+      if (!this.#sessionRates.take(peer, clock.now())) throw new PartylineError('peer.rate-limited')
       this.#take(peer, data, via)
     } catch (error) {
       refusals.count(toPartylineError(error).code)

@@ -176,6 +176,16 @@ describe('chat', () => {
     expect(refusals.snapshot()).toEqual({ 'policy.blocked': 1 })
   })
 
+  test('takes no endless row of lines from a peer, whose sender is told', () => {
+    for (let times = 0; times < 200; times++) expect(hear(ANNA, 'x')).toBe('taken')
+    expect(hear(ANNA, 'x')).toBe('peer.rate-limited')
+    expect(hear(BEN, 'x')).toBe('taken')
+    expect(refusals.snapshot()).toEqual({ 'peer.rate-limited': 1 })
+    clock.advance(1000)
+    for (let times = 0; times < 20; times++) expect(hear(ANNA, 'x')).toBe('taken')
+    expect(hear(ANNA, 'x')).toBe('peer.rate-limited')
+  })
+
   test('keeps the last lines only, as many as the setting says', () => {
     for (let index = 0; index < 25; index++) hear(ANNA, `line ${index}`)
     expect(chat.lines().map(({ text }) => text)).toEqual(Array.from({ length: 10 }, (_, index) => `line ${index + 15}`))
