@@ -24,6 +24,8 @@ const MAX_HALF_OPEN = 64
 const MAX_STREAMS = 256
 /** Bytes read from one address: a byte of XML costs more to read than to send, and whoever comes again shall not begin anew. */
 const INCOMING = { rate: 64 * 1024, burst: 512 * 1024, keys: 1024 }
+/** Signals taken from one address: each costs much to open, and what one brings shall leave room for what others bring. */
+const SIGNALS = { rate: 50, burst: 500, keys: 1024 }
 /** Streams with one instance: two when both sides dialled at once. */
 const MAX_PER_INSTANCE = 2
 /** Addresses of an instance that are dialled. */
@@ -68,6 +70,7 @@ export class LanStreams implements Signaller {
   readonly #listeners = new Set<{ readonly listener: (sealed: Uint8Array) => void }>()
   readonly #queue = new SignalQueue()
   readonly #incoming = new TokenBuckets(INCOMING)
+  readonly #signals = new TokenBuckets(SIGNALS)
   readonly #abort = new AbortController()
 
   constructor(options: LanStreamsOptions) {
@@ -257,13 +260,14 @@ export class LanStreams implements Signaller {
 
   #add(socket: Socket, address: string | undefined, instance: LanInstance | undefined): Entry {
     const { clock, identity, roster, onChat, onChatState } = this.#options
+    const source = plainAddress(socket.remoteAddress ?? '')
     const gone = Promise.withResolvers<void>()
     this.#sockets.add(gone.promise)
     const connection = new LanConnection(
       {
         socket,
         clock,
-        incoming: this.#incoming.of(plainAddress(socket.remoteAddress ?? ''), clock.now()),
+        incoming: this.#incoming.of(source, clock.now()),
         stream: {
           role: instance ? 'initiator' : 'responder',
           self: roster.self(),
@@ -282,6 +286,7 @@ export class LanStreams implements Signaller {
           if (entry.instance) onChatState(this.#current(entry.instance), composing)
         },
         signal: (sealed) => {
+          if (!this.#signals.take(source, clock.now())) return this.#refuse('peer.rate-limited', { address: source })
           for (const { listener } of [...this.#listeners]) listener(sealed)
         },
         refused: (code) => this.#refuse(code, { address, instance: entry.instance?.instance }),

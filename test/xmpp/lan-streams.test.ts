@@ -100,6 +100,30 @@ describe('two hosts', () => {
     expect(Object.keys(refused)).not.toEqual([])
   })
 
+  test('take 500 signals at once from an address, and 50 a second', async () => {
+    const clock = new VirtualClock()
+    const [alice, bob] = await twoHosts({}, { clock })
+    await using _a = alice
+    await using _b = bob
+    let heard = 0
+    bob.streams.onSignal(() => heard++)
+    const refused = () => bob.refusals.snapshot()['peer.rate-limited'] ?? 0
+    const send = async (count: number): Promise<void> => {
+      const before = heard + refused()
+      for (let n = 0; n < count; n++) {
+        alice.streams.send(bob.identity.peer, Buffer.from(`${n}`))
+        if (n === 0) await until(() => heard + refused() > before)
+      }
+      await until(() => heard + refused() === before + count)
+    }
+    await send(600)
+    expect([heard, refused()]).toEqual([500, 100])
+    clock.advance(1000)
+    await send(60)
+    expect([heard, refused()]).toEqual([550, 110])
+    await alice.streams.close()
+  })
+
   test('speak on over the stream they have, whoever announces the id of one of them', async () => {
     const [alice, bob] = await twoHosts()
     await using _a = alice
