@@ -30,8 +30,12 @@ export function makeCredential(
   return { username: identity.peer, password: Buffer.from(signature).toString('base64url') }
 }
 
-/** True for a credential made for this very connection by the key that `peer` is. `certificate` is the hub's own, DER. Never throws. */
+/**
+ * True for a credential made for this very connection by the key that `peer` is. `certificate` is the hub's own, DER. Never throws, not even
+ * for a connection that is over.
+ */
 export function checkCredential(peer: PeerId, password: string, certificate: Uint8Array, socket: TLSSocket): boolean {
+  if (socket.destroyed) return false
   return verifySignature(peer, signedBytes(certificate, socket), Buffer.from(password, 'base64url'))
 }
 

@@ -108,7 +108,9 @@ class HubSession extends TCPServer.prototype.Session {
     this.on('error', () => {
       if (!this.#isFailing) handlers.malformed()
     })
-    this.on('authenticate', (user: PlainUser, answer: Answer) => void this.#logIn(handlers, user, answer))
+    this.on('authenticate', (user: PlainUser, answer: Answer) => {
+      this.#logIn(handlers, user, answer).catch(() => this.#fail('internal-server-error', 'The hub has a fault.'))
+    })
     this.on('auth-success', () => {
       this.#headers = 0
       handlers.restart()

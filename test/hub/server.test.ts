@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:tls'
 import { describe, expect, it } from 'vitest'
-import { makeCredential } from '../../daemon/hub/credential.ts'
+import { checkCredential, makeCredential } from '../../daemon/hub/credential.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import { HubHost, newHub, newIdentity, PIN } from './hub-host.ts'
 
@@ -198,6 +198,18 @@ describe('log-in', () => {
     expect(await mine.authenticate(newIdentity().peer, proof.password)).toContain('<not-authorized/>')
     expect(await mine.authenticate(proof.username, 'nonsense')).toContain('<not-authorized/>')
     expect(await mine.authenticate(proof.username, proof.password)).toContain('<success')
+  })
+
+  it('takes no proof on a connection that is over', async () => {
+    await using host = await HubHost.start()
+    const identity = newIdentity()
+    const { socket } = await host.connect()
+    const certificate = socket.getPeerX509Certificate()
+    const { password } = makeCredential(identity, socket, certificate)
+    const check = () => checkCredential(identity.peer, password, certificate?.raw ?? new Uint8Array(), socket)
+    expect(check()).toBe(true)
+    socket.destroy()
+    expect(check()).toBe(false)
   })
 
   it('replaces the connection of a host that comes again', async () => {
