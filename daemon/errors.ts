@@ -288,6 +288,11 @@ export const ERRORS = {
     meaning: 'The link to the peer was lost.',
     hint: 'It is dialled again as soon as it is seen.',
   },
+  'network.no-path': {
+    exit: 1,
+    meaning: 'No path to the peer was found: the routers between let none through.',
+    hint: 'Give both hosts a relay (`partyline config set nat.turn`), or let a router forward the port.',
+  },
   'network.no-session': {
     exit: 4,
     meaning: 'There is no session to this peer.',

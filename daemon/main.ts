@@ -10,6 +10,7 @@ import { IpcServer } from '../ipc/server.ts'
 import { type Clock, systemClock, type Timer } from './clock.ts'
 import { SettingsStore } from './config/store.ts'
 import { Connector } from './connect/connector.ts'
+import { routeOf } from './connect/route.ts'
 import { SealedPort } from './datagram/datagram-port.ts'
 import { BeaconDiscovery } from './discovery/beacon/beacon.ts'
 import type { DiscoveryMethod } from './discovery/discovery.ts'
@@ -221,6 +222,7 @@ class Daemon implements RunningDaemon {
       clock,
       refusals,
       endpoint: this.#udp,
+      send: (packet, to) => void this.#udp.send(packet, to),
       interfaces: () => this.#network.interfaces(),
     })
 
@@ -232,6 +234,7 @@ class Daemon implements RunningDaemon {
       refusals,
       connect: (peer, timeout) => this.#connector.connect(peer, timeout),
       dialStream: (...stream) => this.#connector.dialStream(...stream),
+      routeOf: (link) => routeOf(link, this.#network.interfaces()),
       datagrams: settings.get('session.datagrams') ? sealed : undefined,
       resumeFor: () => settings.get('session.resume-for'),
       isHeld: (peer) => holds.holds(peer),

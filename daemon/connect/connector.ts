@@ -12,6 +12,7 @@ import { sortCandidates } from './candidates.ts'
 import { raceDials } from './dial-race.ts'
 import { type Ballot, Election, type Held } from './election.ts'
 import { encodeGreeting, type Greeting, type Hello, readGreeting } from './greeting.ts'
+import { isNear } from './route.ts'
 
 /** A link that the election made a session's. */
 export interface ElectedLink {
@@ -40,6 +41,23 @@ export interface StreamAgain {
   readonly received: number
 }
 
+/** Finds a way to a peer by what both can do together: the links come to `take` and `accept`, whoever dials them. */
+export interface WayFinder {
+  /** True where it can begin. */
+  reaches(peer: PeerId): boolean
+  /** Begins to look, or goes on; `failed` is called once if there is no way. Returns the way to stop. */
+  look(peer: PeerId, failed: (error: PartylineError) => void): () => void
+}
+
+/** The session that a stream belongs to. */
+interface StreamOf {
+  /** The session's own link. */
+  readonly link: Pick<Link, 'peer' | 'remote' | 'path'>
+  readonly id: string
+  /** Tells the peer of a link that is dialled on a carrier beside that one. */
+  readonly announce: (carrierStream: number) => void
+}
+
 interface ConnectorOptions {
   readonly self: PeerId
   /** Random, 16 hexadecimal digits, new at each start. */
@@ -48,6 +66,8 @@ interface ConnectorOptions {
   readonly logger: Logger
   readonly refusals: Refusals
   readonly dial: Dial
+  /** Finds ways to peers that dialling their addresses does not reach. */
+  readonly traversal?: WayFinder
   readonly addressesOf: (peer: PeerId) => readonly KnownAddress[]
   readonly interfaces: () => readonly NetworkInterface[]
   readonly isBlocked: (peer: PeerId) => boolean
@@ -80,12 +100,25 @@ const CONNECT_TIMEOUT: Milliseconds = 10_000
 /** Pause before dialling again after a link was lost or turned down and none was elected; it doubles, up to the last. */
 const RETRY_DELAY: Milliseconds = 100
 const MAX_RETRY_DELAY: Milliseconds = 1600
+/** How long addresses on a network of ours are tried before another way is looked for as well: a handshake there takes some 10 ms. */
+const HEAD_START: Milliseconds = 250
+/** Time that addresses get although no other way was found. */
+const LEAST_DIALLING: Milliseconds = 3000
+/** How long a better way is dialled. */
+const UPGRADE_TIMEOUT: Milliseconds = 5000
 /** Pairs of hosts whose election is remembered. */
 const MAX_ELECTIONS = 4096
 
 interface Attempt {
   readonly promise: Promise<string>
   readonly elected: (session: string) => void
+  readonly failed: (error: unknown) => void
+}
+
+/** The search for a way beside dialling. */
+interface Search {
+  underWay: boolean
+  failure: PartylineError | undefined
 }
 
 /** Dials peers, greets on links in both directions, and lets the election pick the one that becomes the session's. */
@@ -114,13 +147,15 @@ export class Connector {
     const { promise, resolve, reject } = Promise.withResolvers<string>()
     const abort = new AbortController()
     const signal = AbortSignal.any([abort.signal, this.#stopping.signal])
+    const search: Search = { underWay: false, failure: undefined }
     const timer = this.#options.clock.after(timeout, () =>
-      reject(new PartylineError('network.timeout', 'the peer did not answer in time')),
+      reject(search.failure ?? new PartylineError('network.timeout', 'the peer did not answer in time')),
     )
     const stopped = (): void => reject(new PartylineError('local.stopping'))
     this.#stopping.signal.addEventListener('abort', stopped)
-    this.#attempts.set(peer, { promise, elected: resolve })
-    this.#keepDialling(peer, signal).catch(reject)
+    this.#attempts.set(peer, { promise, elected: resolve, failed: reject })
+    this.#search(peer, search, signal)
+    this.#keepDialling(peer, search, signal).catch(reject)
     try {
       return await promise
     } finally {
@@ -131,20 +166,45 @@ export class Connector {
     }
   }
 
+  /** Takes a link that was dialled along another way. */
+  async take(link: Link): Promise<void> {
+    this.#track(link)
+    if (this.#stopping.signal.aborted || this.#options.isBlocked(link.peer)) return link.destroy()
+    try {
+      await this.#greet(link)
+    } catch (error) {
+      this.#attempts.get(link.peer)?.failed(error)
+    }
+  }
+
+  /** Dials addresses that are better than where the session goes now, and moves it to the first that answers. */
+  async upgrade(peer: PeerId, addresses: readonly HostPort[]): Promise<void> {
+    const { clock, dial, logger } = this.#options
+    const signal = AbortSignal.any([AbortSignal.timeout(UPGRADE_TIMEOUT), this.#stopping.signal])
+    try {
+      const link = await raceDials(
+        addresses,
+        (address, abort) => dial(address, peer, abort),
+        (late) => late.destroy(),
+        { clock, signal },
+      )
+      this.#track(link)
+      await this.#greet(link, true)
+    } catch (error) {
+      logger.debug('no better way', { peer, error: toPartylineError(error).message })
+    }
+  }
+
   /** Opens a link that carries one stream of a session, to where the session's own link goes; `received`: what of the stream the peer has. */
   async dialStream(
-    session: { peer: PeerId; remote: HostPort; id: string },
+    { link: { path, peer, remote }, id, announce }: StreamOf,
     stream: string,
     again?: StreamAgain,
   ): Promise<{ link: Link; received: number }> {
-    const timeout = AbortSignal.timeout(CONNECT_TIMEOUT)
-    const link = await this.#options.dial(
-      session.remote,
-      session.peer,
-      AbortSignal.any([timeout, this.#stopping.signal]),
-    )
+    const signal = AbortSignal.any([AbortSignal.timeout(CONNECT_TIMEOUT), this.#stopping.signal])
+    const link = await (path ? path.beside(announce, signal) : this.#options.dial(remote, peer, signal))
     this.#track(link)
-    send(link, { kind: 'stream', session: session.id, stream, ...(again && { again }) })
+    send(link, { kind: 'stream', session: id, stream, ...(again && { again }) })
     if (!again) return { link, received: 0 }
     try {
       const answer = await this.#read(link)
@@ -208,20 +268,45 @@ export class Connector {
     for (const link of this.#links) link.destroy()
   }
 
+  /** Looks for a way beside dialling, at once where no address is on a network of ours. */
+  #search(peer: PeerId, search: Search, signal: AbortSignal): void {
+    const { addressesOf, interfaces, clock, traversal } = this.#options
+    if (!traversal?.reaches(peer)) return
+    search.underWay = true
+    const began = clock.now()
+    const failed = (error: PartylineError): void => {
+      search.underWay = false
+      search.failure = error
+      const giveUp = (): void => {
+        if (!signal.aborted && (this.#elections.get(peer)?.idle ?? true)) this.#attempts.get(peer)?.failed(error)
+      }
+      clock.after(Math.max(0, began + LEAST_DIALLING - clock.now()), giveUp)
+    }
+    const near = addressesOf(peer).some(({ address }) => isNear(address, interfaces()))
+    const begin = clock.after(near ? HEAD_START : 0, () => {
+      if (signal.aborted) return
+      const stop = traversal.look(peer, failed)
+      signal.addEventListener('abort', stop)
+    })
+    signal.addEventListener('abort', () => begin.cancel())
+  }
+
   /** Dials until a link is elected; ends by itself only with an error. */
-  async #keepDialling(peer: PeerId, signal: AbortSignal): Promise<void> {
+  async #keepDialling(peer: PeerId, search: Search, signal: AbortSignal): Promise<void> {
     for (let pause = RETRY_DELAY; !signal.aborted; pause = Math.min(pause * 2, MAX_RETRY_DELAY)) {
       const { addressesOf, interfaces, clock } = this.#options
       const addresses = sortCandidates(addressesOf(peer), interfaces())
-      if (addresses.length === 0) throw new PartylineError('peer.not-found', 'no address of the peer is known')
-      const link = await raceDials(
+      const none = new PartylineError('peer.not-found', 'no address of the peer is known')
+      const dialled = raceDials(
         addresses,
         (address, abort) => this.#options.dial(address, peer, abort),
         (late) => late.destroy(),
         { clock, signal },
-      ).catch((error: unknown) => {
+      )
+      const link = await dialled.catch((error: unknown) => {
+        if (search.underWay) return
         // The other side may have got through to us meanwhile.
-        if (this.#elections.get(peer)?.idle ?? true) throw error
+        if (this.#elections.get(peer)?.idle ?? true) throw search.failure ?? (addresses.length > 0 ? error : none)
       })
       if (link) {
         this.#track(link)
@@ -232,9 +317,9 @@ export class Connector {
   }
 
   /** Our word first, as the dialler. */
-  async #greet(link: Link): Promise<void> {
+  async #greet(link: Link, moves = false): Promise<void> {
     const election = this.#electionOf(link.peer)
-    const ballot = election.ballot()
+    const ballot = election.ballot(moves)
     try {
       send(link, this.#hello(ballot, link.group))
       const answer = await this.#read(link)

@@ -2,7 +2,7 @@ import type { PeerId } from '../types.ts'
 import type { Hello } from './greeting.ts'
 
 /** What a hello says for the election, apart from who its sender is. */
-export type Ballot = Pick<Hello, 'proposal' | 'of' | 'seen' | 'joined' | 'open' | 'holds'>
+export type Ballot = Pick<Hello, 'proposal' | 'of' | 'seen' | 'joined' | 'open' | 'holds' | 'moves'>
 
 /** A session with a peer, on a link or without; `session` is empty for none. */
 export interface Held {
@@ -30,7 +30,7 @@ interface Candidate {
  * 2.3), so there is nothing to agree on. The elector numbers each link it greets. The other host tells in its hello which numbers
  * it has heard and which of their links it still has; from that the elector knows whether the session it believes in is dead for
  * the other side, or whether the new link is merely a second one. Both tell which session they hold: if it is the same, the new link goes
- * on with it.
+ * on with it. A second link is turned down, unless it was dialled to go a better way.
  */
 export class Election {
   readonly isElector: boolean
@@ -70,17 +70,22 @@ export class Election {
     return this.#live?.link === link
   }
 
-  /** What to say in a hello on a new link. */
-  ballot(): Ballot {
+  /** What to say in a hello on a new link; `moves`: on one that was dialled to go a better way. */
+  ballot(moves = false): Ballot {
     const holds = this.#holds().session
-    if (this.isElector) return { proposal: this.#nextProposal(), of: '', seen: 0, joined: 0, open: [], holds }
+    if (this.isElector) return { proposal: this.#nextProposal(), of: '', seen: 0, joined: 0, open: [], holds, moves }
     const open = [...this.#links.values()].map(({ proposal }) => proposal).slice(-64)
-    return { proposal: 0, of: this.#peerInstance, seen: this.#seen, joined: this.#joined, open, holds }
+    return { proposal: 0, of: this.#peerInstance, seen: this.#seen, joined: this.#joined, open, holds, moves }
   }
 
   /** Both hellos of a link are known: ours (its ballot) and theirs. */
   greeted(link: number, mine: Ballot, theirs: Ballot & { readonly instance: string }): Verdict {
-    if (this.isElector) return this.#decide({ link, proposal: mine.proposal, instance: theirs.instance }, theirs)
+    if (this.isElector)
+      return this.#decide(
+        { link, proposal: mine.proposal, instance: theirs.instance },
+        theirs,
+        mine.moves || theirs.moves,
+      )
     if (theirs.instance !== this.#peerInstance) {
       this.#peerInstance = theirs.instance
       this.#seen = 0
@@ -112,11 +117,13 @@ export class Election {
     return session
   }
 
-  #decide(candidate: Candidate, theirs: Ballot): Verdict {
+  #decide(candidate: Candidate, theirs: Ballot, moves: boolean): Verdict {
     const live = this.#live
-    if (live && !this.#isDeadForThem(live, candidate.instance, theirs)) return { kind: 'reject' }
     const { session: held, heard } = this.#holds()
     const resumed = held !== '' && held === theirs.holds
+    const isTaken = live && !this.#isDeadForThem(live, candidate.instance, theirs)
+    // What moves goes on with what there is, or not at all.
+    if (moves ? !resumed : isTaken) return { kind: 'reject' }
     const isUnheardOf = held !== '' && !resumed && this.#isUnheardOf(held, candidate.instance, theirs)
     // It was heard in the session: what it says here is older than that. It will dial again, with newer word.
     if (isUnheardOf && heard) return { kind: 'reject' }

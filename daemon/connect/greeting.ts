@@ -30,6 +30,8 @@ const hello = z.object({
   open: z.array(number).max(64),
   /** The session with this peer that it holds and would go on with; empty for none. */
   holds: z.union([sessionId, z.literal('')]),
+  /** It dials for that session to go on here, although the link it has may be alive: this one goes a better way. */
+  moves: z.boolean(),
 })
 
 const greeting = z.discriminatedUnion('kind', [

@@ -1,6 +1,8 @@
 /** Addresses at which the peer may be. Until one has returned a challenge, nothing but challenges goes there, few of them. */
+
+import { isSameTransport, type TransportAddress } from '../nat/transport-address.ts'
 import { TokenBucket } from '../token-bucket.ts'
-import type { HostPort, Milliseconds } from '../types.ts'
+import type { Milliseconds } from '../types.ts'
 import { MIN_CHALLENGE } from './frames.ts'
 import { BASE_PAYLOAD } from './mtu.ts'
 
@@ -23,7 +25,7 @@ const OUTSTANDING = 3
 
 /** An address of the peer, true or not. */
 export interface Candidate {
-  readonly to: HostPort
+  readonly to: TransportAddress
   /** The link told it. */
   named: boolean
   /** It has returned a challenge. */
@@ -41,10 +43,6 @@ export interface Candidate {
   told: number
   heardAt: Milliseconds
   tokens: Buffer[]
-}
-
-export function isSame(a: HostPort | undefined, b: HostPort | undefined): boolean {
-  return a !== undefined && b !== undefined && a.port === b.port && a.address === b.address
 }
 
 /** The candidates of one path. */
@@ -71,7 +69,7 @@ export class Candidates {
   }
 
   /** What the link told now: others that it told before and that never answered are forgotten. */
-  name(addresses: readonly HostPort[], now: Milliseconds): void {
+  name(addresses: readonly TransportAddress[], now: Milliseconds): void {
     for (const one of this.#all) one.named = false
     for (const to of addresses.slice(0, MAX_NAMED)) (this.#find(to) ?? this.#add(to, now)).named = true
     this.#all = this.#all.filter((one) => isTrusted(one) || one.heard > 0)
@@ -88,7 +86,7 @@ export class Candidates {
   }
 
   /** An authentic packet came from there, which makes it one to be challenged. */
-  heard(from: HostPort, bytes: number, now: Milliseconds): void {
+  heard(from: TransportAddress, bytes: number, now: Milliseconds): void {
     const one = this.#find(from) ?? this.#add(from, now)
     this.#isMoving = true
     one.heard += bytes
@@ -100,13 +98,20 @@ export class Candidates {
   }
 
   /** One of them, `to`, is to be challenged, whatever the others do. */
-  prefer(to: HostPort, now: Milliseconds): void {
+  prefer(to: TransportAddress, now: Milliseconds): void {
     const one = this.#find(to) ?? this.#add(to, now)
     for (const other of this.#all) other.preferred = other === one
     one.wanted = true
     one.tries = 0
     one.at = Math.max(now, one.last + MIN_GAP)
     this.#bound()
+  }
+
+  /** One of them, whoever else has proven it. */
+  vouched(to: TransportAddress, now: Milliseconds): Candidate {
+    const one = this.#find(to) ?? this.#add(to, now)
+    one.proven = true
+    return one
   }
 
   /** The one to challenge now, and the bytes that may go there. */
@@ -134,7 +139,7 @@ export class Candidates {
   }
 
   /** The one that returned a token, from the address that got it. */
-  answered(token: Buffer, from: HostPort): Candidate | undefined {
+  answered(token: Buffer, from: TransportAddress): Candidate | undefined {
     const one = this.#find(from)
     if (!one?.tokens.some((sent) => sent.equals(token))) return undefined
     one.proven = true
@@ -145,6 +150,7 @@ export class Candidates {
   /** One became the path; no other has to be challenged. */
   settle(current: Candidate): void {
     this.#current = current
+    this.#bound()
     for (const one of this.#all) {
       one.wanted = false
       one.preferred = false
@@ -158,11 +164,11 @@ export class Candidates {
     for (const one of this.#all) if (!one.preferred) one.wanted = false
   }
 
-  #find(to: HostPort): Candidate | undefined {
-    return this.#all.find((one) => isSame(one.to, to))
+  #find(to: TransportAddress): Candidate | undefined {
+    return this.#all.find((one) => isSameTransport(one.to, to))
   }
 
-  #add(to: HostPort, now: Milliseconds): Candidate {
+  #add(to: TransportAddress, now: Milliseconds): Candidate {
     const never = Number.NEGATIVE_INFINITY
     const counters = { tries: 0, at: now, last: never, heard: 0, told: 0, heardAt: never }
     const one = { to: { ...to }, named: false, proven: false, wanted: false, preferred: false, ...counters, tokens: [] }

@@ -1,6 +1,7 @@
+import { isSameTransport, type TransportAddress } from '../nat/transport-address.ts'
 import { Refusals } from '../refusals.ts'
-import type { HostPort, Milliseconds } from '../types.ts'
-import { type Candidate, Candidates, isSame } from './candidates.ts'
+import type { Milliseconds } from '../types.ts'
+import { type Candidate, Candidates } from './candidates.ts'
 import { REASSEMBLY_LIMITS, Reassembly, type ReassemblyLimits } from './fragments.ts'
 import { FRAME, FRAME_SIZE, isAside, PacketWriter, readFragment, readReport } from './frames.ts'
 import { Keepalive } from './keepalive.ts'
@@ -33,6 +34,8 @@ export interface DatagramPathOptions {
   readonly random: (bytes: number) => Buffer
   /** Largest UDP payload that the interface sends in one piece. */
   readonly maxPayload: number
+  /** Another protocol decides where packets go, and has proven it: `follow` is what it tells. */
+  readonly isLed?: boolean
   readonly limits?: {
     readonly key?: Partial<KeyLimits>
     readonly queue?: Partial<QueueLimits>
@@ -45,7 +48,7 @@ export interface DatagramPathOptions {
 /** What a path tells, during a call of it. */
 export interface DatagramPathEvents {
   /** A packet is to go to an address. It is the receiver's to keep: nothing writes to it again. */
-  output(packet: Buffer, to: HostPort): void
+  output(packet: Buffer, to: TransportAddress): void
   /** A message came whole. Small ones are views of the packet given to `receive`, valid as long as nothing writes to that. */
   message(bytes: Buffer): void
   state(state: DatagramState): void
@@ -72,9 +75,10 @@ export class DatagramPath {
   readonly #sender: MessageSender
   #roundTrip = new RoundTrip()
   #state: DatagramState = 'none'
-  #remote: HostPort | undefined
+  #remote: TransportAddress | undefined
   /** A challenge that came before the peer's connection id was known. */
-  #owed: { readonly token: Buffer; readonly to: HostPort } | undefined
+  #owed: { readonly token: Buffer; readonly to: TransportAddress } | undefined
+  readonly #isLed: boolean
   #isClosed = false
 
   constructor(options: DatagramPathOptions, events: DatagramPathEvents) {
@@ -83,6 +87,7 @@ export class DatagramPath {
     const keys = packetKeys(options.secret, options.dialled)
     this.#events = events
     this.#random = options.random
+    this.#isLed = options.isLed ?? false
     this.#refusals = options.refusals ?? new Refusals()
     this.#sealer = new Sealer(keys.out, { ...KEY_LIMITS, ...limits?.key }, now)
     this.#opener = new Opener(keys.in, options.cid)
@@ -106,7 +111,7 @@ export class DatagramPath {
   }
 
   /** The proven address, also while it is lost. */
-  get remote(): HostPort | undefined {
+  get remote(): TransportAddress | undefined {
     return this.#remote
   }
 
@@ -119,7 +124,7 @@ export class DatagramPath {
   }
 
   /** The link has told how to address the peer, and where it may be: best first, at most eight count. */
-  peer(peer: { readonly cid: Buffer; readonly candidates: readonly HostPort[] }, now: Milliseconds): void {
+  peer(peer: { readonly cid: Buffer; readonly candidates: readonly TransportAddress[] }, now: Milliseconds): void {
     if (this.#isClosed || peer.cid.length !== CONNECTION_ID) return
     this.#sealer.address(peer.cid)
     if (this.#state === 'none') this.#enter('probing')
@@ -132,7 +137,7 @@ export class DatagramPath {
    * The network has changed, or the link told other addresses; `maxPayload` where it is another than before. An open path is asked at once
    * whether it still is one.
    */
-  candidates(addresses: readonly HostPort[], now: Milliseconds, maxPayload?: number): void {
+  candidates(addresses: readonly TransportAddress[], now: Milliseconds, maxPayload?: number): void {
     if (this.#isClosed) return
     this.#candidates.name(addresses, now)
     if (maxPayload !== undefined) this.#mtu.restart(now, maxPayload)
@@ -142,10 +147,16 @@ export class DatagramPath {
   }
 
   /** Moves to an address, be the current path open or not, as soon as it has proven itself. */
-  migrate(to: HostPort, now: Milliseconds): void {
-    if (this.#isClosed || (this.#state === 'open' && isSame(to, this.#remote))) return
+  migrate(to: TransportAddress, now: Milliseconds): void {
+    if (this.#isClosed || (this.#state === 'open' && isSameTransport(to, this.#remote))) return
     this.#candidates.prefer(to, now)
     this.tick(now)
+  }
+
+  /** Moves at once to an address that has proven itself to somebody who may be believed. */
+  follow(to: TransportAddress, now: Milliseconds, maxPayload: number): void {
+    if (this.#isClosed || this.#state === 'none' || isSameTransport(to, this.#remote)) return
+    this.#settle(this.#candidates.vouched(to, now), now, maxPayload)
   }
 
   /**
@@ -162,7 +173,7 @@ export class DatagramPath {
    * Takes a packet, which is opened in place. False when it is not for this path, not authentic, or was there before. Answers may leave
    * during the call.
    */
-  receive(packet: Buffer, from: HostPort, now: Milliseconds): boolean {
+  receive(packet: Buffer, from: TransportAddress, now: Milliseconds): boolean {
     if (this.#isClosed) return false
     const highest = this.#opener.highest
     const number = this.#opener.open(packet, now)
@@ -179,8 +190,8 @@ export class DatagramPath {
   }
 
   /** The socket could not send to an address; `size` of the packet where that is known. Nothing leaves during the call. */
-  sendFailed(to: HostPort, code: string, now: Milliseconds, size?: number): void {
-    const isPath = this.#state === 'open' && isSame(to, this.#remote)
+  sendFailed(to: TransportAddress, code: string, now: Milliseconds, size?: number): void {
+    const isPath = this.#state === 'open' && isSameTransport(to, this.#remote)
     if (code === 'EMSGSIZE') {
       if (isPath) this.#mtu.tooLarge(now, size)
     } else if (UNREACHABLE.includes(code) && isPath) this.#keepalive.doubt(now, true)
@@ -232,16 +243,16 @@ export class DatagramPath {
   }
 
   /** Where the newest packet came from: a peer that moved is followed once the address has proven itself. */
-  #locate(size: number, from: HostPort, aside: boolean, now: Milliseconds): void {
+  #locate(size: number, from: TransportAddress, aside: boolean, now: Milliseconds): void {
     const isOpen = this.#state === 'open'
-    if (isOpen && aside) return
-    if (isOpen && isSame(from, this.#remote)) return this.#candidates.stay()
+    if (this.#isLed || (isOpen && aside)) return
+    if (isOpen && isSameTransport(from, this.#remote)) return this.#candidates.stay()
     this.#candidates.heard(from, size, now)
     this.#challenge(now)
   }
 
   /** Reads what an opened packet holds; false where that is malformed. */
-  #readFrames(packet: Buffer, from: HostPort, now: Milliseconds): boolean {
+  #readFrames(packet: Buffer, from: TransportAddress, now: Milliseconds): boolean {
     const end = packet.length - TAG
     for (let at = HEADER; at < end; ) {
       const kind = packet[at]
@@ -260,7 +271,7 @@ export class DatagramPath {
     return true
   }
 
-  #readFrame(packet: Buffer, at: number, from: HostPort, now: Milliseconds): boolean {
+  #readFrame(packet: Buffer, at: number, from: TransportAddress, now: Milliseconds): boolean {
     switch (packet[at]) {
       case FRAME.ping:
         this.#sendPacket(this.#writer.pong(packet.readUInt32BE(at + 1)), now)
@@ -327,7 +338,7 @@ export class DatagramPath {
     }
   }
 
-  #respond(token: Buffer, to: HostPort, now: Milliseconds): void {
+  #respond(token: Buffer, to: TransportAddress, now: Milliseconds): void {
     if (this.#state === 'none') {
       this.#owed = { token: Buffer.from(token), to }
       return
@@ -337,11 +348,14 @@ export class DatagramPath {
 
   /** An address has returned a challenge: it becomes the path when there is none, or when the peer has moved there. */
   #proven(candidate: Candidate | undefined, now: Milliseconds): void {
-    if (!candidate?.wanted) return
+    if (candidate?.wanted) this.#settle(candidate, now)
+  }
+
+  #settle(candidate: Candidate, now: Milliseconds, maxPayload?: number): void {
     this.#candidates.settle(candidate)
     this.#remote = candidate.to
     this.#roundTrip = new RoundTrip()
-    this.#mtu.restart(now)
+    this.#mtu.restart(now, maxPayload)
     this.#traffic.restart(now)
     this.#sender.restart(now)
     this.#keepalive.start(now)
@@ -375,7 +389,7 @@ export class DatagramPath {
     if (this.#remote && this.#state === 'open') this.#sendTo(packet, this.#remote, now, aside)
   }
 
-  #sendTo(packet: Buffer, to: HostPort, now: Milliseconds, aside: boolean): void {
+  #sendTo(packet: Buffer, to: TransportAddress, now: Milliseconds, aside: boolean): void {
     if (this.#isClosed) return
     const number = this.#sealer.seal(packet, now)
     this.#traffic.left(number, packet.length, aside)

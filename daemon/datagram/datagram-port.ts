@@ -1,37 +1,42 @@
 import type { Clock } from '../clock.ts'
+import type { TransportAddress } from '../nat/transport-address.ts'
 import { interfaceOf } from '../network/addresses.ts'
 import { MAX_DATAGRAM } from '../network/datagram-socket.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { UdpEndpoint } from '../network/udp-endpoint.ts'
 import type { Refusals } from '../refusals.ts'
-import type { HostPort, Milliseconds } from '../types.ts'
+import type { Milliseconds } from '../types.ts'
 import { connectionKey, HEADER, TAG } from './seal.ts'
 
 /** Headers of IPv4 and IPv6 with UDP's, and the MTU where the interface's is unknown. */
 const HEADERS = { 4: 28, 6: 48 } as const
 const ETHERNET = 1500
+/** Largest payload through a relay: Ethernet's, less the headers of IPv6, UDP and ChannelData (RFC 8656 section 12.4). */
+const RELAYED = 1448
 
 /** Takes the packets of one connection id. */
 export interface PacketReceiver {
-  receive(packet: Buffer, from: HostPort, now: Milliseconds): void
-  sendFailed(to: HostPort, code: string, now: Milliseconds): void
+  receive(packet: Buffer, from: TransportAddress, now: Milliseconds): void
+  sendFailed(to: TransportAddress, code: string, now: Milliseconds): void
 }
 
 /** What sessions need of the UDP port. */
 export interface DatagramPort {
   /** 0 while there is none. */
   readonly port: number
-  send(packet: Buffer, to: HostPort): void
+  send(packet: Buffer, to: TransportAddress): void
   /** Gives packets with this connection id to `receiver`; returns the way to stop that. */
   register(cid: Buffer, receiver: PacketReceiver): () => void
   /** Largest UDP payload that leaves in one piece towards `remote`. */
-  maxPayload(remote: HostPort): number
+  maxPayload(remote: TransportAddress): number
 }
 
 interface PortOptions {
   readonly clock: Clock
   readonly refusals: Refusals
   readonly endpoint: UdpEndpoint
+  /** Sends straight from the port, or through a relay. */
+  readonly send: (packet: Buffer, to: TransportAddress) => void
   readonly interfaces: () => readonly NetworkInterface[]
 }
 
@@ -57,8 +62,8 @@ export class SealedPort implements DatagramPort {
     return this.#options.endpoint.port
   }
 
-  send(packet: Buffer, to: HostPort): void {
-    this.#options.endpoint.send(packet, to)
+  send(packet: Buffer, to: TransportAddress): void {
+    this.#options.send(packet, to)
   }
 
   register(cid: Buffer, receiver: PacketReceiver): () => void {
@@ -67,7 +72,8 @@ export class SealedPort implements DatagramPort {
     return () => this.#receivers.delete(key)
   }
 
-  maxPayload({ address }: HostPort): number {
+  maxPayload({ address, relay }: TransportAddress): number {
+    if (relay !== undefined) return RELAYED
     const mtu = interfaceOf(address, this.#options.interfaces())?.mtu ?? ETHERNET
     return Math.min(MAX_DATAGRAM, Math.max(1200, mtu - HEADERS[address.includes(':') ? 6 : 4]))
   }

@@ -1,4 +1,5 @@
-import type { HostPort, Milliseconds } from '../types.ts'
+import type { TransportAddress } from '../nat/transport-address.ts'
+import type { Milliseconds } from '../types.ts'
 
 /** `none`: the peer's connection id is not known. `probing`: no address has been proven. `open`: one is in use. `lost`: it stopped answering. */
 export type DatagramState = 'none' | 'probing' | 'open' | 'lost'
@@ -7,7 +8,7 @@ export type DatagramState = 'none' | 'probing' | 'open' | 'lost'
 export interface DatagramStatistics {
   readonly state: DatagramState
   /** The proven address, also while it is lost. */
-  readonly remote: HostPort | undefined
+  readonly remote: TransportAddress | undefined
   /** Largest UDP payload that is known to arrive, in bytes. */
   readonly mtu: number
   /** Smoothed round trip of the path, its least, and its jitter. */

@@ -1,5 +1,5 @@
+import type { TransportAddress } from '../nat/transport-address.ts'
 import type { Refusals } from '../refusals.ts'
-import type { HostPort } from '../types.ts'
 
 /**
  * Who a datagram belongs to, by its first byte, from and to inclusive. STUN, ChannelData: RFC 7983; UDX: its header's magic; the others keep
@@ -15,7 +15,7 @@ export const DATAGRAM_KINDS = {
 export type DatagramKind = keyof typeof DATAGRAM_KINDS
 
 /** Takes a datagram, which is its to keep: nothing writes to it again. Keeping a part of it keeps some 68 KiB of memory; copy small parts. */
-export type DatagramHandler = (packet: Buffer, from: HostPort) => void
+export type DatagramHandler = (packet: Buffer, from: TransportAddress) => void
 
 /** Hands each datagram to the one who owns its kind. */
 export class Demultiplexer {
@@ -36,7 +36,7 @@ export class Demultiplexer {
   }
 
   /** Hands it over; what nobody owns is counted as `peer.malformed`. */
-  deliver(packet: Buffer, from: HostPort): void {
+  deliver(packet: Buffer, from: TransportAddress): void {
     const handler = packet.length > 0 ? this.#handlers[packet[0] as number] : undefined
     if (handler) handler(packet, from)
     else this.#refusals.count('peer.malformed')

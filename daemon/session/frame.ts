@@ -41,6 +41,8 @@ const control = z.discriminatedUnion('kind', [
     cid: z.string().regex(/^[0-9a-f]{16}$/),
     port: z.number().int().min(1).max(65535),
   }),
+  /** Another link is dialled beside this one, on the carrier's stream of this id. */
+  z.object({ kind: z.literal('link'), stream: z.number().int().min(1).max(0xffff_ffff) }),
   z.object({ kind: z.literal('close'), code, message: z.string().max(256) }),
 ])
 

@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../clock.ts'
 import type { AnsweredStreamAgain, ElectedLink } from '../connect/connector.ts'
+import { rankOf } from '../connect/route.ts'
 import type { DatagramPort } from '../datagram/datagram-port.ts'
 import { type ErrorCode, isErrorCode, PartylineError, toPartylineError } from '../errors.ts'
-import type { Link } from '../link/link.ts'
+import type { Link, PathChange } from '../link/link.ts'
 import { isOwnAddress } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
@@ -42,8 +43,13 @@ const BATCH = 64 * 1024
 const HIGH_WATER = 256 * 1024
 /** How long a goodbye may take. */
 const FAREWELL: Milliseconds = 1000
-/** How sessions travel, so far. */
-const ROUTE: Route = 'lan'
+
+/** How a session travelled and travels; null: not at all. */
+export interface RouteChange {
+  readonly from: Route | null
+  readonly to: Route | null
+  readonly reason: string
+}
 
 interface LinkSessionOptions {
   readonly elected: ElectedLink
@@ -52,11 +58,18 @@ interface LinkSessionOptions {
   readonly writer: FrameWriter
   /** Undefined: no datagrams. */
   readonly datagrams: DatagramPort | undefined
-  readonly dialStream: (remote: ElectedLink['link'], ...stream: Parameters<DialStream>) => ReturnType<DialStream>
+  /** Dials a link for a stream to where `link` goes; one that is dialled beside it is announced to the peer first. */
+  readonly dialStream: (
+    session: { readonly link: Link; readonly announce: (carrierStream: number) => void },
+    ...stream: Parameters<DialStream>
+  ) => ReturnType<DialStream>
   readonly onMessage: (message: IncomingMessage) => void
   readonly onStream: (stream: IncomingStream) => void
+  readonly routeOf: (link: Link) => Route
   /** The link was lost; another is wanted. */
   readonly onLost: (session: LinkSession, reason: string) => void
+  /** The link goes on, on another path. */
+  readonly onMoved: (session: LinkSession, change: RouteChange) => void
   /** The peer's traffic stops and bursts in a pattern. */
   readonly onStalled: (session: LinkSession) => void
   /** Called once, in the moment it ends: before anything that comes after it. */
@@ -83,6 +96,10 @@ export class LinkSession implements Session {
   /** The link is not read while its line is full. */
   #isHeld = false
   #elected: ElectedLink
+  #routeNow: Route
+  /** The route of the link that was given up for another, until that one is there. */
+  #leaving: Route | null = null
+  #forgetPath: (() => void) | undefined
   /** The link's socket; undefined while there is none. */
   #socket: Duplex | undefined
   #timer: Timer | undefined
@@ -96,6 +113,7 @@ export class LinkSession implements Session {
     const { elected, clock } = options
     this.#options = options
     this.#elected = elected
+    this.#routeNow = options.routeOf(elected.link)
     this.id = elected.session
     this.peer = elected.link.peer
     this.instance = elected.instance
@@ -119,7 +137,12 @@ export class LinkSession implements Session {
       isElector: elected.isElector,
       dials: elected.link.dialled,
       clock,
-      dialStream: (stream, again) => options.dialStream(this.#elected.link, stream, again),
+      dialStream: (stream, again) =>
+        options.dialStream(
+          { link: this.#elected.link, announce: (id) => this.#core.control({ kind: 'link', stream: id }) },
+          stream,
+          again,
+        ),
       control: (control) => this.#core.control(control),
       onStream: options.onStream,
     })
@@ -147,7 +170,7 @@ export class LinkSession implements Session {
         fake: this.#fake,
       })
     this.#use(elected.link)
-    this.#route(null, ROUTE, 'opened')
+    this.#route({ from: null, to: this.#routeNow, reason: 'opened' })
   }
 
   get state(): SessionState {
@@ -164,7 +187,7 @@ export class LinkSession implements Session {
     return {
       id: this.id,
       peer: this.peer,
-      route: ROUTE,
+      route: this.#routeNow,
       carrier: link.carrier,
       cipher: link.cipher,
       group,
@@ -293,14 +316,20 @@ export class LinkSession implements Session {
   /** Takes it off its link, for another one; returns how many bytes have arrived, or undefined when it is over. */
   suspend(): number | undefined {
     if (this.#core.closed) return undefined
+    if (this.#socket) this.#leaving = this.#routeNow
     this.#drop()
     return this.#core.received
   }
 
-  /** Goes on with another link. */
-  attach(elected: ElectedLink): void {
-    if (this.#core.closed) return elected.link.destroy()
+  /** Goes on with another link; tells what that changes, or undefined when it cannot. */
+  attach(elected: ElectedLink): RouteChange | undefined {
+    if (this.#core.closed) {
+      elected.link.destroy()
+      return undefined
+    }
     this.#drop()
+    const from = this.#leaving
+    this.#leaving = null
     this.#elected = elected
     try {
       const lacks = this.#core.attach(elected.resumedAt ?? 0, this.#options.clock.now())
@@ -308,12 +337,17 @@ export class LinkSession implements Session {
     } catch (error) {
       const { code, message } = toPartylineError(error)
       elected.link.destroy()
-      return this.#core.close({ code, message, by: 'local' })
+      this.#core.close({ code, message, by: 'local' })
+      return undefined
     }
     this.#use(elected.link)
-    this.#route(null, ROUTE, 'resumed on another link')
+    const to = this.#routeNow
+    const isBetter = from !== null && rankOf(to) < rankOf(from)
+    const change = { from, to, reason: isBetter ? 'a better route was found' : 'resumed on another link' }
+    this.#route(change)
     this.#streams.attached(elected.link.dialled)
     this.#flushSoon()
+    return change
   }
 
   /** A link that carries a stream of this session has come in; false when nobody waits for it. */
@@ -324,9 +358,10 @@ export class LinkSession implements Session {
   /** The link is given up when its address is no longer this machine's, and put to the test otherwise. */
   networkChanged(interfaces: readonly NetworkInterface[]): void {
     if (!this.#socket) return
-    if (!isOwnAddress(this.#elected.link.local.address, interfaces)) return this.#lose('the network it ran on is gone')
+    const { local, path } = this.#elected.link
+    if (!path && !isOwnAddress(local.address, interfaces)) return this.#lose('the network it ran on is gone')
     this.#core.doubt(this.#options.clock.now())
-    this.#datagrams?.networkChanged(this.#elected.link.remote)
+    this.#datagrams?.networkChanged()
     this.#schedule()
   }
 
@@ -387,15 +422,19 @@ export class LinkSession implements Session {
     this.#lastUse = this.#options.clock.now()
     if (control.kind === 'datagram') {
       const { address } = this.#elected.link.remote
-      return this.#datagrams?.peer(control.cid, { address, port: control.port })
+      const { path } = this.#elected.link
+      return this.#datagrams?.peer(control.cid, path ? path.to : { address, port: control.port })
     }
+    if (control.kind === 'link') return this.#elected.link.path?.take(control.stream)
     this.#streams.take(control)
   }
 
   #use(link: Link): void {
     const { socket } = link
     this.#socket = socket
-    const { clock } = this.#options
+    const { clock, routeOf } = this.#options
+    this.#routeNow = routeOf(link)
+    this.#forgetPath = link.path?.onChange((change) => this.#moved(link, change))
     socket.on('data', (chunk: Buffer) => {
       this.#fake.chunk('in', chunk.length, () => {
         if (this.#socket === socket) this.#core.receive(chunk, clock.now())
@@ -422,8 +461,16 @@ export class LinkSession implements Session {
     if (this.#meter.messageIn(bytes, this.#lastUse)) this.#options.onStalled(this)
   }
 
-  #route(from: Route | null, to: Route | null, reason: string): void {
-    this.#meter.route({ at: this.#options.clock.wall(), from, to, reason })
+  #route(change: RouteChange): void {
+    this.#meter.route({ at: this.#options.clock.wall(), ...change })
+  }
+
+  /** The link's carrier sends along another path. */
+  #moved(link: Link, change: PathChange): void {
+    this.#routeNow = change.to
+    this.#datagrams?.moved(link)
+    this.#route(change)
+    this.#options.onMoved(this, change)
   }
 
   #notSent(): Sent {
@@ -434,7 +481,7 @@ export class LinkSession implements Session {
   /** The link is gone: the session waits for another. */
   #lose(reason: string): void {
     if (this.#core.closed || !this.#socket) return
-    this.#route(ROUTE, null, reason)
+    this.#route({ from: this.#routeNow, to: null, reason })
     this.#drop()
     this.#options.onLost(this, reason)
   }
@@ -443,6 +490,7 @@ export class LinkSession implements Session {
     if (!this.#socket) return
     this.#socket = undefined
     this.#isHeld = false
+    this.#forgetPath?.()
     this.#elected.link.destroy()
     this.#core.detach()
     this.#datagrams?.unlinked()

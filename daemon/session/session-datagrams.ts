@@ -5,8 +5,9 @@ import type { DatagramPort } from '../datagram/datagram-port.ts'
 import type { DatagramOutcome } from '../datagram/message-sender.ts'
 import type { DatagramState, DatagramStatistics } from '../datagram/path-statistics.ts'
 import type { Link } from '../link/link.ts'
+import type { TransportAddress } from '../nat/transport-address.ts'
 import type { Refusals } from '../refusals.ts'
-import type { HostPort, Milliseconds } from '../types.ts'
+import type { Milliseconds } from '../types.ts'
 import type { FakeLines } from './fake-lines.ts'
 import type { Control } from './frame.ts'
 
@@ -48,7 +49,8 @@ class Line {
         secret,
         cid: this.cid,
         random: randomBytes,
-        maxPayload: port.maxPayload(link.remote),
+        maxPayload: port.maxPayload(link.path?.to ?? link.remote),
+        isLed: link.path !== undefined,
         refusals,
       },
       {
@@ -68,7 +70,7 @@ class Line {
     })
   }
 
-  #receive(packet: Buffer, from: HostPort): void {
+  #receive(packet: Buffer, from: TransportAddress): void {
     this.path.receive(packet, from, this.#options.clock.now())
     this.schedule()
   }
@@ -134,21 +136,34 @@ export class SessionDatagrams {
   }
 
   /** The peer has told how to address it. */
-  peer(cid: string, to: HostPort): void {
+  peer(cid: string, to: TransportAddress): void {
     this.#begin()
     const line = this.#next
     if (!line) return
-    line.path.peer({ cid: Buffer.from(cid, 'hex'), candidates: [to] }, this.#options.clock.now())
+    const { clock, port } = this.#options
+    const isLed = line.link.path !== undefined
+    line.path.peer({ cid: Buffer.from(cid, 'hex'), candidates: isLed ? [] : [to] }, clock.now())
+    if (isLed) line.path.follow(to, clock.now(), port.maxPayload(to))
     line.schedule()
   }
 
+  /** The link's carrier sends along another path: its datagrams do too. */
+  moved(link: Link): void {
+    const { clock, port } = this.#options
+    for (const line of [this.#current, this.#next]) {
+      if (!link.path || line?.link !== link) continue
+      line.path.follow(link.path.to, clock.now(), port.maxPayload(link.path.to))
+      line.schedule()
+    }
+  }
+
   /** The network changed: whether the path still works is found out at once. */
-  networkChanged(remote: HostPort): void {
+  networkChanged(): void {
     const { clock, port } = this.#options
     for (const line of [this.#current, this.#next]) {
       const known = line?.path.remote
       if (!line || !known) continue
-      line.path.candidates([known], clock.now(), port.maxPayload(remote))
+      line.path.candidates(line.link.path ? [] : [known], clock.now(), port.maxPayload(known))
       line.schedule()
     }
   }

@@ -7,14 +7,16 @@ import type { Link } from '../link/link.ts'
 import type { Logger } from '../logger.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
-import type { HostPort, Milliseconds, PeerId } from '../types.ts'
+import type { Milliseconds, PeerId, Route } from '../types.ts'
 import { FrameWriter } from './frame.ts'
-import { LinkSession } from './link-session.ts'
+import { LinkSession, type RouteChange } from './link-session.ts'
 import type { CloseReason, IncomingMessage, IncomingStream, Session } from './session.ts'
 
 /** Sessions in all; a newcomer over it is turned away. */
 export const MAX_SESSIONS = 4096
 const IDLE_LOOK: Milliseconds = 5000
+/** How long a session that was taken off its link waits for the one that was dialled in its place. */
+const SWITCH: Milliseconds = 1500
 /** How long one attempt to find a lost session's peer takes, and the pauses between them; they double, up to the last. */
 const RESUME_ATTEMPT: Milliseconds = 4000
 const RESUME_PAUSE: Milliseconds = 100
@@ -27,10 +29,11 @@ interface ManagerOptions {
   /** Ends with the id of the session that was elected. */
   readonly connect: (peer: PeerId, timeout?: Milliseconds) => Promise<string>
   readonly dialStream: (
-    session: { peer: PeerId; remote: HostPort; id: string },
+    session: { link: Link; id: string; announce: (carrierStream: number) => void },
     stream: string,
     again?: StreamAgain,
   ) => Promise<{ link: Link; received: number }>
+  readonly routeOf: (link: Link) => Route
   /** Where unreliable messages leave and arrive; undefined: over links only. */
   readonly datagrams: DatagramPort | undefined
   /** How long a session without a link waits for another; 0 ends it at once. */
@@ -42,8 +45,8 @@ interface ManagerOptions {
   readonly onMessage: (message: IncomingMessage) => void
   readonly onStream: (stream: IncomingStream) => void
   readonly onOpened: (session: Session, elected: ElectedLink) => void
-  /** It lost its link, or has another; why. */
-  readonly onChanged: (session: Session, change: { from: string | null; to: string | null; reason: string }) => void
+  /** It lost its link, has another, or its link took another path; why. */
+  readonly onChanged: (session: Session, change: RouteChange) => void
   /** Its peer's traffic has begun to stop and burst in a pattern. */
   readonly onStalled: (session: Session) => void
   readonly onClosed: (session: Session, reason: CloseReason) => void
@@ -115,8 +118,16 @@ export class SessionManager {
   suspend(peer: PeerId, id: string): number | undefined {
     const session = this.#sessions.get(peer)
     if (session?.id !== id) return undefined
-    if (session.state === 'open') this.#lost(session, 'its peer dialled again')
-    return session.suspend()
+    const wasOpen = session.state === 'open'
+    const received = session.suspend()
+    // The other link is about to be attached: only if it is not after all, one is looked for.
+    if (wasOpen) this.#options.clock.after(SWITCH, () => this.#switched(session))
+    return received
+  }
+
+  #switched(session: LinkSession): void {
+    if (session.state === 'resuming' && this.#sessions.get(session.peer) === session)
+      this.#lost(session, 'its peer dialled again')
   }
 
   /** The election made this link a session's. */
@@ -131,18 +142,20 @@ export class SessionManager {
       this.#options.refusals.count('peer.too-many-links')
       return link.destroy()
     }
-    const { clock, refusals, datagrams, dialStream, onMessage, onStream } = this.#options
+    const { clock, refusals, datagrams, dialStream, routeOf, onMessage, onStream } = this.#options
     const session = new LinkSession({
       elected,
       clock,
       refusals,
       writer: this.#writer,
       datagrams,
-      dialStream: ({ peer, remote }, stream, again) => dialStream({ peer, remote, id }, stream, again),
+      routeOf,
+      dialStream: (session, stream, again) => dialStream({ ...session, id }, stream, again),
       onMessage,
       onStream,
       onStalled: (stalled) => this.#options.onStalled(stalled),
       onLost: (lost, reason) => this.#lost(lost, reason),
+      onMoved: (moved, change) => this.#options.onChanged(moved, change),
       onEnd: (ended, reason) => {
         this.#forget(ended)
         this.#options.onClosed(ended, reason)
@@ -159,11 +172,11 @@ export class SessionManager {
   }
 
   #resume(session: LinkSession, elected: ElectedLink): void {
-    session.attach(elected)
-    if (session.state !== 'open') return
+    const change = session.attach(elected)
+    if (!change || session.state !== 'open') return
     this.#wake(session)
     this.#resuming.delete(session)
-    this.#options.onChanged(session, { from: null, to: session.facts.route, reason: 'resumed on another link' })
+    this.#options.onChanged(session, change)
   }
 
   /** The peer does not go on with the session there was. */

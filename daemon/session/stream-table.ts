@@ -87,7 +87,7 @@ export class StreamTable {
     return opened
   }
 
-  take(control: Exclude<Control, { kind: 'close' | 'datagram' }>): void {
+  take(control: Exclude<Control, { kind: 'close' | 'datagram' | 'link' }>): void {
     const { stream } = control
     switch (control.kind) {
       case 'open':

@@ -34,7 +34,13 @@ export async function openDatagramPort(): Promise<DatagramPort> {
   const refusals = new Refusals()
   const endpoint = new UdpEndpoint({ clock: systemClock, logger, refusals })
   await endpoint.bind(0)
-  return new SealedPort({ clock: systemClock, refusals, endpoint, interfaces: () => [] })
+  return new SealedPort({
+    clock: systemClock,
+    refusals,
+    endpoint,
+    send: (packet, to) => void endpoint.send(packet, to),
+    interfaces: () => [],
+  })
 }
 
 /** A host that takes everything from everybody. */
@@ -93,6 +99,7 @@ export class BareHost {
       refusals,
       connect: (peer, timeout) => this.#connector.connect(peer, timeout),
       dialStream: (...stream) => this.#connector.dialStream(...stream),
+      routeOf: () => 'lan',
       datagrams,
       resumeFor: () => RESUME_FOR,
       isHeld: () => true,

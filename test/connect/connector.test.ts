@@ -258,11 +258,13 @@ describe('a blocked peer', () => {
   })
 })
 
+const sessionWith = ({ peer, at }: Host) => ({ link: { peer, remote: at }, id: 's', announce: () => {} })
+
 describe('a link for a stream', () => {
   test('reaches the session of its peer, with what was sent at once', async () => {
     await using a = await Host.start()
     await using b = await Host.start()
-    const { link } = await a.connector.dialStream({ peer: b.peer, remote: b.at, id: 's' }, 'd1')
+    const { link } = await a.connector.dialStream(sessionWith(b), 'd1')
     link.socket.write('content')
     await until(() => b.streams.length === 1)
     const [taken] = b.streams
@@ -273,8 +275,7 @@ describe('a link for a stream', () => {
   test('in the place of another tells how far the stream got, and is told', async () => {
     await using a = await Host.start()
     await using b = await Host.start()
-    const session = { peer: b.peer, remote: b.at, id: 's' }
-    const { link, received } = await a.connector.dialStream(session, 'd1', { link: 2, received: 7 })
+    const { link, received } = await a.connector.dialStream(sessionWith(b), 'd1', { link: 2, received: 7 })
     expect(received).toBe(1007)
     b.streams[0]?.link.socket.write('goes on')
     expect(String(await once(link.socket, 'data'))).toBe('goes on')
@@ -284,7 +285,7 @@ describe('a link for a stream', () => {
     await using a = await Host.start()
     await using b = await Host.start()
     b.knowsStreams = false
-    const { link } = await a.connector.dialStream({ peer: b.peer, remote: b.at, id: 's' }, 'd1')
+    const { link } = await a.connector.dialStream(sessionWith(b), 'd1')
     await once(link.socket.resume(), 'end')
     expect(b.streams).toEqual([])
   })

@@ -109,6 +109,7 @@ export class Side {
       clock,
       refusals: this.refusals,
       writer: new FrameWriter(),
+      routeOf: () => 'lan',
       datagrams: undefined,
       dialStream: (_, ...stream) => dialStream(...stream),
       onMessage: (message) => {
@@ -117,6 +118,7 @@ export class Side {
       },
       onStream: (stream) => this.streams.add(stream),
       onStalled: () => {},
+      onMoved: () => {},
       onLost: (_, reason) => {
         this.losses.push(reason)
         this.onLost(reason)

@@ -26,6 +26,7 @@ class Host {
       refusals: this.refusals,
       connect: (peer) => connect(this, peer),
       dialStream: () => new Promise(() => {}),
+      routeOf: () => 'lan',
       datagrams: undefined,
       resumeFor: () => this.resumeFor,
       isHeld: () => this.held,

@@ -133,6 +133,7 @@ export class SessionHost implements SimulatedNode {
       refusals: new Refusals(),
       connect: (peer, timeout) => this.connector.connect(peer, timeout),
       dialStream: (...stream) => this.connector.dialStream(...stream),
+      routeOf: () => 'lan',
       datagrams: undefined,
       resumeFor: () => this.#resumeFor,
       isHeld: () => true,

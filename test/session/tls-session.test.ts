@@ -53,6 +53,7 @@ class Host implements AsyncDisposable {
       ...common,
       connect: (other, timeout) => this.#connector.connect(other, timeout),
       dialStream: (...stream) => this.#connector.dialStream(...stream),
+      routeOf: () => 'lan',
       datagrams: undefined,
       resumeFor: () => 10_000,
       isHeld: () => false,
