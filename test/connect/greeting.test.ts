@@ -41,6 +41,7 @@ const greetings = oneof(
     joined: number,
     open: array(number, { maxLength: 64 }),
     holds: oneof(id, constant('' as const)),
+    moves: boolean(),
   }),
   record({ kind: constant('select' as const), session: id, resumed: boolean() }),
   record({ kind: constant('resume' as const), received: number }),
