@@ -114,6 +114,21 @@ const stall = z.object({
   burst: z.number().describe('Packets that came at once behind the silences, median.'),
 })
 
+const path = z.object({
+  to: z.string().describe('The address that was tried.'),
+  via: z.string().describe('The relay of ours on the way; empty for none.'),
+  local: z
+    .string()
+    .describe('Kind of our end: host, mapped, srflx (as a server sees us), prflx (as the peer sees us), relay.'),
+  remote: z.string().describe("Kind of the peer's end."),
+  state: z.string().describe('frozen, waiting, in-progress, succeeded or failed, as RFC 8445 has them.'),
+  used: z.boolean(),
+  rtt: milliseconds.nullable(),
+  loss: z.number().nullable().describe('Share of the checks that were not answered, 0 to 1.'),
+  mtu: count.describe('Largest UDP payload that is known to arrive; 0 while unknown.'),
+  reason: z.string().describe('Why it is used, or why not.'),
+})
+
 const statistics = z.object({
   rtt: z.object({
     latest: milliseconds.nullable(),
@@ -266,7 +281,24 @@ const status = z.object({
     }),
   ),
   discovery: z.array(z.object({ method: z.string(), interface: z.string(), state: z.string(), detail: z.string() })),
-  internet: z.object({ state: z.string(), detail: z.string() }),
+  internet: z.object({
+    state: z
+      .string()
+      .describe(
+        'unused: no server is set; idle: none is asked now; ready: this host knows how it looks from outside; failed.',
+      ),
+    detail: z.string(),
+    servers: z.array(
+      z.object({
+        server: z.string(),
+        kind: z.enum(['stun', 'turn']),
+        state: z.string(),
+        address: z.string().describe('What it gave: how this host looks from outside, or the address of its relay.'),
+        rtt: milliseconds.nullable(),
+        detail: z.string(),
+      }),
+    ),
+  }),
   peers: z.object({ seen: count, connected: count, away: count }),
   sessions: count,
   links: z.object({ open: count, halfOpen: count }),
@@ -513,6 +545,30 @@ export const METHODS = {
     example: {
       params: { peer: 'anna' },
       result: { rtt: { latest: 0.31, smoothed: 0.29, minimum: 0.2, jitter: 0.02 } },
+    },
+  },
+  'sessions.paths': {
+    about: 'Every path to a peer that was tried beside its known addresses, best first, and why it is used or not.',
+    who: 'app',
+    params: z.object({ peer: peerArg }),
+    result: z.array(path),
+    errors: peerErrors,
+    example: {
+      params: { peer: 'anna' },
+      result: [
+        {
+          to: '198.51.100.7:47800',
+          via: '',
+          local: 'srflx',
+          remote: 'srflx',
+          state: 'succeeded',
+          used: true,
+          rtt: 31.2,
+          loss: 0,
+          mtu: 1452,
+          reason: 'the best that works',
+        },
+      ],
     },
   },
   'sessions.fake': {
@@ -1054,6 +1110,7 @@ export const NOTIFICATIONS = {
 /** What a daemon answers a call with, by method; `M` of a raw method comes with a stream (see `ipc/server.ts`). */
 export type PeerView = z.output<typeof peer>
 export type StatisticsView = z.output<typeof statistics>
+export type PathView = z.output<typeof path>
 export type SessionView = z.output<typeof session>
 export type OfferView = z.output<typeof offer>
 export type HubStatus = z.output<typeof hubStatus>

@@ -1,5 +1,5 @@
 import type { Client } from '../../ipc/index.ts'
-import type { SessionView, StatisticsView } from '../../ipc/methods.ts'
+import type { PathView, SessionView, StatisticsView } from '../../ipc/methods.ts'
 import type { Context } from '../command.ts'
 import { duration, type Paint, peerName, presenceText, printable, rate, size, table, whereSeen } from '../format.ts'
 
@@ -17,7 +17,8 @@ export async function showSession(context: Context, name: string): Promise<void>
   const peer = await client.call('peers.get', { peer: name })
   const session = (await client.call('sessions.list', {})).find((one) => one.peer === peer.id)
   const statistics = session && (await client.call('sessions.statistics', { peer: peer.id }))
-  context.emit({ peer, session: session ?? null, statistics: statistics ?? null })
+  const paths = peer.kind === 'host' ? await client.call('sessions.paths', { peer: peer.id }) : []
+  context.emit({ peer, session: session ?? null, statistics: statistics ?? null, paths })
   if (context.json) return
   const { paint } = context
   const seen = whereSeen(peer)
@@ -26,12 +27,28 @@ export async function showSession(context: Context, name: string): Promise<void>
   if (peer.note !== '') context.say(printable(peer.note))
   if (!session || !statistics) {
     if (peer.kind === 'host') context.say(`No session; \`partyline connect ${peerName(peer)}\` opens one.`)
+    showPaths(context, paths)
     return
   }
   if (statistics.fake) context.say(paint(['bold', 'red'], fakeText(statistics.fake)))
   context.say(table(sessionRows(session, statistics, paint)).trimEnd())
   if (statistics.lanes.length > 0) context.say(`\n${paint('bold', 'Lanes')}\n${table(laneRows(statistics)).trimEnd()}`)
   context.say(`\n${paint('bold', 'Route')}\n${table(routeRows(statistics)).trimEnd()}`)
+  showPaths(context, paths)
+}
+
+/** What was tried to reach the peer beside its known addresses. */
+function showPaths({ say, paint }: Context, paths: readonly PathView[]): void {
+  if (paths.length === 0) return
+  const rows = paths.map(({ to, via, local, remote, state, used, rtt, reason }) => [
+    used ? paint('green', '  →') : '   ',
+    printable(to) + (via ? ` via ${printable(via)}` : ''),
+    `${local}–${remote}`,
+    state,
+    time(rtt),
+    printable(reason),
+  ])
+  say(`\n${paint('bold', 'Paths')}\n${table(rows).trimEnd()}`)
 }
 
 function sessionRows(session: SessionView, statistics: StatisticsView, paint: Paint): string[][] {

@@ -8,9 +8,9 @@ export const statusCommand: Command = {
   name: 'status',
   arguments: '[peer]',
   about:
-    'Shows this host and how discovery fares; with a peer, the session to it: round trip, loss, queues, lanes, routes.',
+    'Shows this host and how discovery fares; with a peer, the session to it: round trip, loss, queues, lanes, routes, paths.',
   example: 'partyline status anna',
-  json: '{version,id,name,port,uptime,interfaces:[{name,kind,addresses,multicast}],discovery:[{method,interface,state,detail}],internet:{…},…}; with a peer {peer,session,statistics}',
+  json: '{version,id,name,port,uptime,interfaces:[{name,kind,addresses,multicast}],discovery:[{method,interface,state,detail}],internet:{…},…}; with a peer {peer,session,statistics,paths}',
   async run(context, given) {
     if (given.args.length > 0) return showSession(context, arg(given, 0))
     await using client = await context.connect()
@@ -46,6 +46,16 @@ export const statusCommand: Command = {
       detail,
     ])
     context.say(table(discovery).trimEnd())
+    context.say(`\n${paint('bold', 'Internet')}\n  ${status.internet.detail}`)
+    const servers = status.internet.servers.map(({ server, kind, state, address, rtt, detail }) => [
+      `  ${kind}`,
+      printable(server),
+      state,
+      address,
+      rtt === null ? '' : duration(rtt),
+      printable(detail),
+    ])
+    if (servers.length > 0) context.say(table(servers).trimEnd())
     const refused = Object.entries(status.refused)
     if (refused.length === 0) return
     context.say(`\n${paint('bold', 'Refused since start')}`)

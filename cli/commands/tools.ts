@@ -50,9 +50,9 @@ export const versionCommand: Command = {
       arch: process.arch,
       node: process.versions.node,
       openssl: process.versions.openssl,
-      carriers: ['tcp'],
+      carriers: ['tcp', 'udx'],
       discovery: ['mdns', 'beacon', 'xmpp', 'hub', 'hint'],
-      signallers: ['lan-stream', 'hub'],
+      signallers: ['lan-stream', 'hub', 'session'],
       mappers: [],
     }
     context.emit(facts)

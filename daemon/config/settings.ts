@@ -96,6 +96,29 @@ export const SETTINGS = {
     default: true,
     about: 'Look for known peers at the addresses they had last time.',
   },
+  'nat.stun': {
+    type: 'list',
+    default: [],
+    maxItems: 8,
+    maxLength: 256,
+    about:
+      'STUN servers (`HOST` or `HOST:PORT`) that tell how this host looks from outside, for paths through NAT; no others are asked.',
+  },
+  'nat.turn': {
+    type: 'list',
+    default: [],
+    maxItems: 8,
+    maxLength: 512,
+    about:
+      'TURN servers (`turn:USER:PASSWORD@HOST:PORT?transport=udp`, `tcp`, or `turns:` for TLS) that relay where nothing else works.',
+  },
+  'nat.share': {
+    type: 'choice',
+    default: 'all',
+    choices: ['all', 'relay', 'none'],
+    about:
+      'Which of its addresses this host tells peers to find a path through NAT: all, only those of its relays (which hides where it is), or none (no such path is looked for).',
+  },
   'session.idle-close': {
     restart: true,
     type: 'integer',

@@ -344,7 +344,7 @@ export class LinkSession implements Session {
     const to = this.#routeNow
     const isBetter = from !== null && rankOf(to) < rankOf(from)
     const change = { from, to, reason: isBetter ? 'a better route was found' : 'resumed on another link' }
-    this.#route(change)
+    this.#route(change, true)
     this.#streams.attached(elected.link.dialled)
     this.#flushSoon()
     return change
@@ -461,8 +461,8 @@ export class LinkSession implements Session {
     if (this.#meter.messageIn(bytes, this.#lastUse)) this.#options.onStalled(this)
   }
 
-  #route(change: RouteChange): void {
-    this.#meter.route({ at: this.#options.clock.wall(), ...change })
+  #route(change: RouteChange, resumed = false): void {
+    this.#meter.route({ at: this.#options.clock.wall(), ...change }, resumed)
   }
 
   /** The link's carrier sends along another path. */

@@ -112,9 +112,9 @@ export class SessionMeter {
     this.#dropped++
   }
 
-  /** The route changed; from none to some for every link after the first is a resumption. */
-  route(change: RouteChange): void {
-    if (change.to !== null && this.#routes.length > 0) this.#resumes++
+  /** The route changed; `resumed`: the session goes on with another link. */
+  route(change: RouteChange, resumed = false): void {
+    if (resumed) this.#resumes++
     this.#routes.push(change)
     if (this.#routes.length > MAX_ROUTES) this.#routes.shift()
   }

@@ -75,7 +75,7 @@ describe('a meter', () => {
     meter.route({ at: 0, from: null, to: 'lan', reason: 'opened' })
     for (let at = 1; at <= 20; at++) {
       meter.route({ at, from: 'lan', to: null, reason: 'lost' })
-      meter.route({ at, from: null, to: 'lan', reason: 'resumed' })
+      meter.route({ at, from: null, to: 'lan', reason: 'resumed' }, true)
     }
     meter.dropped()
     const { routes, totals } = meter.snapshot({ now: 0, ...nothing })

@@ -15,6 +15,8 @@ export interface Description {
   readonly candidates: readonly RemoteCandidate[]
   /** The UDX stream of the link that its sender dials; 0: it dials none, for now or ever. */
   readonly link: number
+  /** How often its sender has wished for a link in this attempt: one more asks the dialler for another. */
+  readonly calls: number
   /** What is known of its network, so that a failure can be explained. */
   readonly network: {
     /** UDP goes out of it and comes back; null: not known. */
@@ -71,6 +73,7 @@ const description = {
   pwd: iceChars(22, 64),
   candidates: z.array(candidate).max(MAX_REMOTE_CANDIDATES),
   link: u32,
+  calls: u32,
   network: z.object({
     udp: z.boolean().nullable(),
     mapping: z.enum(['none', 'same', 'each', 'unknown']),

@@ -58,6 +58,11 @@ export class Rendezvous {
     return this.#remote !== undefined
   }
 
+  /** True until there is anything to say. */
+  get isSilent(): boolean {
+    return this.#version === 0
+  }
+
   /** What we say from now on. The first time it leaves at once, changes a moment later. */
   describe(local: Description, now: Milliseconds): void {
     if (this.#isClosed) return
