@@ -347,13 +347,13 @@ export class Connector {
     const id = ++this.#lastLink
     link.socket.once('close', () => election.closed(id))
     let verdict = election.greeted(id, ballot, theirs)
-    if (verdict.kind === 'select') send(link, { kind: 'select', session: verdict.session, resumed: verdict.resumed })
+    if (verdict.kind === 'select') send(link, verdict)
     if (verdict.kind === 'reject') return this.#turnDown(link, 'duplicate')
     if (verdict.kind === 'wait') {
       const word = await this.#read(link)
       if (word.kind === 'reject') return this.#turnedDown(link, word.code)
       if (word.kind !== 'select') throw new PartylineError('peer.malformed', `a verdict was expected, not ${word.kind}`)
-      verdict = election.selected(id, word.session, word.resumed)
+      verdict = election.selected(id, word.session, word.resumed, word.choice)
     }
     if (verdict.kind !== 'select') return link.destroy()
     const { session, resumed } = verdict

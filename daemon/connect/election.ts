@@ -13,7 +13,7 @@ export interface Held {
 
 /** What becomes of a link. `resumed`: the session is one that both hold, and goes on; any other that either holds is over. */
 export type Verdict =
-  | { readonly kind: 'select'; readonly session: string; readonly resumed: boolean }
+  | { readonly kind: 'select'; readonly session: string; readonly resumed: boolean; readonly choice: number }
   | { readonly kind: 'reject' }
   /** The other side decides. */
   | { readonly kind: 'wait' }
@@ -45,6 +45,8 @@ export class Election {
   #seen = 0
   #joined = 0
   #lastJoined = ''
+  /** The elector's newest choice that was heard. */
+  #choice = 0
   /** Elector: the session begun last. */
   #begun: (Candidate & { readonly session: string }) | undefined
 
@@ -90,6 +92,7 @@ export class Election {
       this.#peerInstance = theirs.instance
       this.#seen = 0
       this.#joined = 0
+      this.#choice = 0
     }
     this.#seen = Math.max(this.#seen, theirs.proposal)
     this.#links.set(link, { link, proposal: theirs.proposal, instance: theirs.instance })
@@ -97,15 +100,17 @@ export class Election {
   }
 
   /** The elector chose this link. */
-  selected(link: number, session: string, resumed: boolean): Verdict {
+  selected(link: number, session: string, resumed: boolean, choice: number): Verdict {
     const candidate = this.#links.get(link)
-    if (!candidate || this.isElector) return { kind: 'reject' }
+    // Its word of another link may have overtaken this one.
+    if (!candidate || this.isElector || choice <= this.#choice) return { kind: 'reject' }
+    this.#choice = choice
     // What the elector was told may be old by now: it gets another link, and with it newer word.
     if (resumed ? this.#holds().session !== session : this.#lastJoined === session) return { kind: 'reject' }
     this.#lastJoined = session
     this.#live = { ...candidate, session }
     this.#joined = Math.max(this.#joined, candidate.proposal)
-    return { kind: 'select', session, resumed }
+    return { kind: 'select', session, resumed, choice }
   }
 
   /** The link is gone. Returns the session that ended with it, if it was its link. */
@@ -131,7 +136,7 @@ export class Election {
     this.#links.set(candidate.link, candidate)
     this.#live = { ...candidate, session }
     if (!resumed) this.#begun = this.#live
-    return { kind: 'select', session, resumed }
+    return { kind: 'select', session, resumed, choice: this.#nextProposal() }
   }
 
   /** The word of this session never reached the peer: it begins now, there, and what was sent in it meanwhile is not lost. */

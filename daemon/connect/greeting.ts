@@ -36,8 +36,8 @@ const hello = z.object({
 
 const greeting = z.discriminatedUnion('kind', [
   hello,
-  /** The elector's choice; `resumed`: both hold this session, which goes on. */
-  z.object({ kind: z.literal('select'), session: sessionId, resumed: z.boolean() }),
+  /** The elector's choice, higher in number than any before; `resumed`: both hold this session, which goes on. */
+  z.object({ kind: z.literal('select'), session: sessionId, resumed: z.boolean(), choice: number }),
   /** How many bytes of the session, or of the stream, have arrived here: the other side goes on behind them. */
   z.object({ kind: z.literal('resume'), received: number }),
   z.object({ kind: z.literal('reject'), code: z.string().max(64) }),

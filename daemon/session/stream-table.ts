@@ -171,7 +171,12 @@ export class StreamTable {
   attached(dialled: boolean): void {
     this.#dials = dialled
     this.#era++
-    for (const stream of [...this.#opening.keys()]) this.#dialOpening(stream)
+    for (const [stream, opening] of [...this.#opening]) {
+      // What the peer dialled came while it was its turn: along a link of the session that is gone by now.
+      if (dialled) opening.link?.destroy()
+      if (dialled) opening.link = undefined
+      this.#dialOpening(stream)
+    }
     for (const stream of [...this.#open.values()]) {
       if (dialled) this.#redial(stream)
       else this.#watchBroken(stream)

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../daemon/clock.ts'
 import { Connector, type ElectedLink } from '../../daemon/connect/connector.ts'
 import { encodeGreeting } from '../../daemon/connect/greeting.ts'
+import { PartylineError } from '../../daemon/errors.ts'
 import type { Link } from '../../daemon/link/link.ts'
 import { createTlsDial } from '../../daemon/link/tls-dial.ts'
 import { LinkListener } from '../../daemon/link/tls-listen.ts'
@@ -31,6 +32,10 @@ class Host implements AsyncDisposable {
   knowsStreams = true
   /** The session it would go on with, and how far that got. */
   held = ''
+  /** The way beside dialling: what is done when one is looked for. */
+  readonly looked: PeerId[] = []
+  way: ((peer: PeerId, failed: (error: PartylineError) => void) => void) | undefined
+  stopped = 0
   received: number | undefined
 
   private constructor({ peer, certificate }: Keyed) {
@@ -44,6 +49,14 @@ class Host implements AsyncDisposable {
       logger: silentLogger,
       refusals: this.refusals,
       dial: this.dial,
+      traversal: {
+        reaches: () => this.way !== undefined,
+        look: (other, failed) => {
+          this.looked.push(other)
+          this.way?.(other, failed)
+          return () => this.stopped++
+        },
+      },
       addressesOf: (other) => this.addresses.get(other) ?? [],
       interfaces: () => [],
       isBlocked: (other) => this.blocked.has(other),
@@ -258,6 +271,71 @@ describe('a blocked peer', () => {
   })
 })
 
+describe('a way beside dialling', () => {
+  const failing = (_: PeerId, failed: (error: PartylineError) => void): void =>
+    failed(new PartylineError('network.no-path', 'two symmetric NATs'))
+
+  test('is taken where no address is known, whoever dials its link', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    const dialB = async (): Promise<void> => {
+      const link = await a.dial(b.at, b.peer, new AbortController().signal)
+      await a.connector.take(link)
+    }
+    a.way = () => void dialB()
+    const session = await a.connector.connect(b.peer)
+    await until(() => b.elected.length === 1)
+    expect(a.elected).toMatchObject([{ session, link: { dialled: true } }])
+    expect(a.stopped).toBe(1)
+  })
+
+  test('is not looked for while an address on a network of ours answers', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    a.way = () => {}
+    await a.sees(b).connector.connect(b.peer)
+    expect(a.looked).toEqual([])
+  })
+
+  test('that does not exist says why', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    a.way = failing
+    await expect(a.connector.connect(b.peer)).rejects.toMatchObject({
+      code: 'network.no-path',
+      message: 'two symmetric NATs',
+    })
+  })
+
+  test('moves a session that is alive when a better address is dialled', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    const session = await a.sees(b).connector.connect(b.peer)
+    await until(() => b.elected.length === 1)
+    for (const [host, received] of [
+      [a, 10],
+      [b, 20],
+    ] as const) {
+      host.held = session
+      host.received = received
+    }
+    await a.connector.upgrade(b.peer, [b.at])
+    await until(() => b.elected.length === 2)
+    expect(a.elected[1]).toMatchObject({ session, resumedAt: 20 })
+    expect(b.elected[1]).toMatchObject({ session, resumedAt: 10 })
+  })
+
+  test('moves nothing where the hosts do not hold the same session', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    await a.sees(b).connector.connect(b.peer)
+    await until(() => b.elected.length === 1)
+    await a.connector.upgrade(b.peer, [b.at])
+    await until(() => a.listener.counts.open + b.listener.counts.open === 1)
+    expect(a.elected).toHaveLength(1)
+  })
+})
+
 const sessionWith = ({ peer, at }: Host) => ({ link: { peer, remote: at }, id: 's', announce: () => {} })
 
 describe('a link for a stream', () => {
@@ -317,7 +395,7 @@ describe('a host that proves its key and then misbehaves', () => {
     ['announces a greeting too large', Buffer.from([0xff, 0xff, 0]), 'peer.oversized'],
     [
       'begins with a word out of turn',
-      encodeGreeting({ kind: 'select', session: 'x', resumed: false }),
+      encodeGreeting({ kind: 'select', session: 'x', resumed: false, choice: 1 }),
       'peer.malformed',
     ],
     ['stops in the middle of its greeting', Buffer.from([0, 100, 1]), 'peer.handshake-timeout'],

@@ -43,7 +43,7 @@ const greetings = oneof(
     holds: oneof(id, constant('' as const)),
     moves: boolean(),
   }),
-  record({ kind: constant('select' as const), session: id, resumed: boolean() }),
+  record({ kind: constant('select' as const), session: id, resumed: boolean(), choice: number }),
   record({ kind: constant('resume' as const), received: number }),
   record({ kind: constant('reject' as const), code: string({ maxLength: 64 }) }),
   record({ kind: constant('stream' as const), session: id, stream: id }),
@@ -101,8 +101,8 @@ describe('a greeting', () => {
     ['a number', 7],
     ['no kind', { session: 'x' }],
     ['an unknown kind', { kind: 'hug' }],
-    ['an empty session', { kind: 'select', session: '', resumed: false }],
-    ['a long session', { kind: 'select', session: 'x'.repeat(65), resumed: false }],
+    ['an empty session', { kind: 'select', session: '', resumed: false, choice: 1 }],
+    ['a long session', { kind: 'select', session: 'x'.repeat(65), resumed: false, choice: 1 }],
     ['a port beyond the range', { kind: 'probe', name: '', port: 65536 }],
     ['bytes for a name', { kind: 'probe', name: new Uint8Array(3), port: 1 }],
   ])('with %s is malformed', (_what, value) => {
@@ -119,7 +119,7 @@ describe('a greeting', () => {
 })
 
 describe('reading greetings off a link', () => {
-  const first: Greeting = { kind: 'select', session: 'one', resumed: false }
+  const first: Greeting = { kind: 'select', session: 'one', resumed: false, choice: 1 }
   const second: Greeting = { kind: 'reject', code: 'duplicate' }
 
   test('leaves what follows in the socket, further greetings included', async () => {

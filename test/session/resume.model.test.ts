@@ -10,7 +10,10 @@ interface Options {
   readonly resumeFor: number
 }
 
-/** Messages and streams while links are cut, go silent, are dialled from both sides and delayed at random; then it becomes quiet. */
+/**
+ * Messages and streams while links are cut, go silent, are dialled from both sides, left for better ones and delayed at random; then it becomes
+ * quiet.
+ */
 async function scenario(seed: number, { isHarsh, resumeFor }: Options) {
   const network = new SimulatedNetwork<SessionHost>(seed, (of, peer) => new SessionHost(of, peer, resumeFor))
   const { random, hosts } = network
@@ -32,6 +35,7 @@ async function scenario(seed: number, { isHarsh, resumeFor }: Options) {
     else if (kind < 0.75 && isHarsh) network.reaches.set(host, random() < 0.5)
     else if (kind < 0.78 && isHarsh) host.restart()
     else if (kind < 0.82) network.severAll()
+    else if (kind < 0.9) host.upgrade(other.peer)
     else network.hurt()
     if (random() < 0.6) await network.run(network.delay(random() < 0.1 ? 20_000 : 800))
   }

@@ -105,6 +105,13 @@ export class SessionHost implements SimulatedNode {
     )
   }
 
+  /** Dials a better way for the session there is. */
+  upgrade(to: PeerId): void {
+    const session = this.sessions.get(to)
+    if (session?.facts.state === 'open')
+      void this.connector.upgrade(to, [{ address: '10.0.0.1', port: this.#network.portOf(to) }])
+  }
+
   open(to: PeerId): void {
     this.sessions
       .open(to)
