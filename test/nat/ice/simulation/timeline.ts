@@ -7,6 +7,8 @@ interface Entry {
   task: (() => void) | undefined
 }
 
+/** Steps of a millisecond in which time passes: as a power of two, sums and differences of moments are exact. */
+const GRAIN = 8
 /** Tasks that are due in no time, one after the other, before a run is given up as one that would never end. */
 const MOST_AT_ONCE = 20_000
 
@@ -22,7 +24,7 @@ export class Timeline {
   }
 
   after(delay: Milliseconds, task: () => void): Timer {
-    const entry: Entry = { at: this.#now + Math.max(0, delay), order: this.#order++, task }
+    const entry: Entry = { at: this.#now + Math.ceil(Math.max(0, delay) * GRAIN) / GRAIN, order: this.#order++, task }
     this.#push(entry)
     return {
       cancel: () => {
