@@ -17,6 +17,8 @@ import { type Outcome, Requests } from './requests.ts'
 const REQUESTED_UDP = 17 << 24
 /** REQUESTED-ADDRESS-FAMILY and ADDITIONAL-ADDRESS-FAMILY. */
 const FAMILY_IPV6 = 2 << 24
+/** ADDITIONAL-ADDRESS-FAMILY as coturn has it (measured: 4.6.1 leaves out the number that RFC 8656 gave it). */
+const ADDITIONAL_FAMILY_OF_DRAFT = 0x8032
 /** Asked for one after the other, as long as the server says that it has no such family (RFC 8656 section 7.1). */
 const FAMILIES = ['both', 'ipv4', 'ipv6'] as const
 
@@ -255,7 +257,8 @@ export class TurnAllocation {
   #allocate(now: Milliseconds, hold: boolean): void {
     const write = (writer: StunWriter): void => {
       writer.add(ATTRIBUTE.requestedTransport, REQUESTED_UDP)
-      if (FAMILIES[this.#family] === 'both') writer.add(ATTRIBUTE.additionalAddressFamily, FAMILY_IPV6)
+      if (FAMILIES[this.#family] === 'both')
+        writer.add(ATTRIBUTE.additionalAddressFamily, FAMILY_IPV6).add(ADDITIONAL_FAMILY_OF_DRAFT, FAMILY_IPV6)
       if (FAMILIES[this.#family] === 'ipv6') writer.add(ATTRIBUTE.requestedAddressFamily, FAMILY_IPV6)
       if (this.#wantsMobility) writer.add(ATTRIBUTE.mobilityTicket)
     }
@@ -267,7 +270,9 @@ export class TurnAllocation {
     if (outcome.kind === 'challenged') return this.#enter('challenged')
     if (outcome.kind === 'success') return this.#established(outcome.message, now)
     const code = outcome.kind === 'error' ? outcome.error.code : 0
-    if (code === ERROR.addressFamilyNotSupported && this.#family < FAMILIES.length - 1) {
+    const isFamilyRefused =
+      code === ERROR.addressFamilyNotSupported || (code === ERROR.badRequest && FAMILIES[this.#family] === 'both')
+    if (isFamilyRefused && this.#family < FAMILIES.length - 1) {
       this.#family++
       return this.#allocate(now, hold)
     }
