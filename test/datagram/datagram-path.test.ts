@@ -170,6 +170,38 @@ describe('a datagram path', () => {
     expect(pair.a.path.remote).toEqual(to)
   })
 
+  test('moves at once to where somebody who may be believed says, and nowhere else', () => {
+    const pair = new DatagramPair(1, { isLed: true })
+    for (const [one, other] of [
+      [pair.a, pair.b],
+      [pair.b, pair.a],
+    ] as const) {
+      one.path.peer({ cid: other.cid, candidates: [] }, 0)
+      one.path.follow(other.address, 0, 1472)
+    }
+    expect(pair.a.states).toEqual(['probing', 'open'])
+    expect(pair.a.path.send(hello, 0)).toBe('sent')
+    pair.advance(50)
+    expect(pair.b.messages).toEqual([hello])
+    // Packets from elsewhere arrive, and move nobody.
+    pair.a.address = { address: '10.0.0.77', port: 7 }
+    expect(pair.a.path.send(hello, pair.now)).toBe('sent')
+    pair.advance(50)
+    expect(pair.b.messages).toEqual([hello, hello])
+    expect(pair.b.path.remote).not.toEqual(pair.a.address)
+    pair.b.path.follow(pair.a.address, pair.now, 1472)
+    expect(pair.b.path.remote).toEqual(pair.a.address)
+  })
+
+  test('tells an address through a relay from the same one without', () => {
+    const pair = new DatagramPair(1, { isLed: true })
+    const relayed = { ...pair.b.address, relay: 'relay-1' }
+    pair.a.path.peer({ cid: pair.b.cid, candidates: [] }, 0)
+    pair.a.path.follow(pair.b.address, 0, 1472)
+    pair.a.path.follow(relayed, 0, 1448)
+    expect(pair.a.path.remote).toEqual(relayed)
+  })
+
   test('does not follow an address that repeats a packet and cannot answer', () => {
     const pair = new DatagramPair().open()
     const stranger = { address: '192.0.2.66', port: 6 }
