@@ -1,12 +1,14 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { Lab, labMissing } from './lab.ts'
 
 const missing = labMissing()
+const missingConntrack = labMissing(['conntrack'])
 const missingAvahi = labMissing(['avahi-daemon', 'dbus-daemon', 'avahi-publish', 'avahi-browse'])
 const skipped = (why: string | undefined): string => (why ? ` (skipped: ${why})` : '')
 
@@ -184,6 +186,111 @@ describe.skipIf(missing).concurrent(`the NATs of the lab${skipped(missing)}`, ()
   })
 })
 
+describe.skipIf(missingConntrack).concurrent(`a lab of homes that changes${skipped(missingConntrack)}`, () => {
+  test('its routers become others, and forget', async () => {
+    await using lab = await Lab.up('nat-pair')
+    await startProbes(lab)
+    for (const [kind, expected] of [
+      ['sym', { mapping: 'APDM', filtering: 'APDF' }],
+      ['adm', { mapping: 'ADM', filtering: 'APDF' }],
+      ['sym-cone', { mapping: 'APDM', filtering: 'EIF', hairpin: true }],
+      ['eim-rnd', { mapping: 'EIM', filtering: 'APDF', keeps_port: false }],
+      ['dmz', { mapping: 'EIM', filtering: 'EIF', hairpin: false }],
+      ['none', { mapped: Array(3).fill(expect.stringContaining('192.168.1.11')), filtering: 'EIF' }],
+      [
+        'web',
+        { udp: 'blocked', tcp7000: expect.stringContaining('blocked'), tcp443: expect.stringContaining('10.99.0.1') },
+      ],
+      ['eim', { mapping: 'EIM', filtering: 'APDF', keeps_port: true }],
+    ] as const) {
+      await lab.nat('ra', kind)
+      expect(await probe(lab, 'a1'), kind).toMatchObject(expected)
+    }
+    await expect(lab.nat('ra', 'nonsense')).rejects.toThrow('nonsense')
+    await expect(lab.nat('a1', 'eim')).rejects.toThrow('no router')
+  })
+
+  test('a router lets no host into a home that it has not heard of, however it is called', async () => {
+    await using lab = await Lab.up('nat-pair', { b: 'none' })
+    expect(await reaches(lab, 'a1', '192.168.2.11')).toBe(true)
+    expect(await reaches(lab, 'pub', '192.168.2.12')).toBe(true)
+    await lab.nat('rb', 'eim')
+    expect(await reaches(lab, 'pub', '192.168.2.12')).toBe(false)
+  })
+
+  test('a router forgets a hole: after a time, towards one host, or altogether', async () => {
+    await using lab = await Lab.up('nat-pair', { a: 'arc' })
+    const hole = await Hole.open(lab)
+    await hole.asks('10.99.0.10')
+    await hole.asks('10.99.0.20')
+    expect(await hole.lets('srv', 'pub')).toEqual(['srv', 'pub'])
+    await lab.forget('ra', ['10.99.0.20'])
+    expect(await hole.lets('srv', 'pub')).toEqual(['srv'])
+    await hole.asks('10.99.0.20')
+    expect(await hole.lets('srv', 'pub')).toEqual(['srv', 'pub'])
+    await lab.forget('ra')
+    expect(await hole.lets('srv', 'pub')).toEqual([])
+    await lab.nat('ra', 'arc', 1)
+    await hole.asks('10.99.0.10')
+    await until(async () => (await hole.lets('srv')).length === 0)
+    await hole.asks('10.99.0.10')
+    expect(await hole.lets('srv', 'pub')).toEqual(['srv'])
+  })
+
+  test('a router closes holes between two hosts, and opens them again', async () => {
+    await using lab = await Lab.up('nat-pair', { ip: '46' })
+    await lab.block('ra', ['10.99.0.10', 'fd00:99::10'])
+    expect(await reaches(lab, 'a1', '10.99.0.10')).toBe(false)
+    expect(await reaches(lab, 'a1', 'fd00:99::10')).toBe(false)
+    expect(await reaches(lab, 'a1', '10.99.0.20')).toBe(true)
+    await lab.unblock('ra', ['fd00:99::10'])
+    expect(await reaches(lab, 'a1', 'fd00:99::10')).toBe(true)
+    expect(await reaches(lab, 'a1', '10.99.0.10')).toBe(false)
+    await lab.unblock('ra')
+    expect(await reaches(lab, 'a1', '10.99.0.10')).toBe(true)
+  })
+
+  test('a host moves to another home, and back', async () => {
+    await using lab = await Lab.up('nat-pair', { ip: '46' })
+    await lab.move('a1', 'lanb')
+    expect(await addresses(lab, 'a1')).toEqual(['192.168.2.111', 'fd00:2::111', expect.stringMatching(/^fe80::/)])
+    for (const there of ['192.168.2.11', 'fd00:2::11', '10.99.0.10', 'fd00:99::10']) {
+      expect(await reaches(lab, 'a1', there), there).toBe(true)
+    }
+    await lab.move('a1', 'lana')
+    expect(await addresses(lab, 'a1')).toEqual(['192.168.1.11', 'fd00:1::11', expect.stringMatching(/^fe80::/)])
+    expect(await reaches(lab, 'a1', '10.99.0.10')).toBe(true)
+    await expect(lab.move('a1', 'inet')).rejects.toThrow('no home inet')
+  })
+
+  test('hosts that share a LAN have a home and an internet of their own beside it', async () => {
+    await using lab = await Lab.up('two-homes')
+    expect(await addresses(lab, 'a1')).toEqual(['192.168.50.1'])
+    expect(await addresses(lab, 'a1', 'eth1')).toEqual(['192.168.1.11'])
+    expect(await reaches(lab, 'a1', '192.168.50.2')).toBe(true)
+    await lab.link('a1', 'down')
+    expect(await reaches(lab, 'a1', '192.168.50.2')).toBe(false)
+    expect(await reaches(lab, 'a1', '10.99.0.10')).toBe(true)
+  })
+
+  test('the way from a home to the internet may be a slow one', async () => {
+    await using lab = await Lab.up('nat-pair', { wire: ['ra:delay=20', 'rb:delay=20'] })
+    const roundTrip = async (): Promise<number> =>
+      Number(/time=([\d.]+)/.exec((await lab.exec('a1', ['ping', '-c1', '10.99.0.2'])).stdout)?.[1])
+    expect(await roundTrip()).toBeGreaterThan(75)
+    await lab.wire('ra', { delay: 60 })
+    expect(await roundTrip()).toBeGreaterThan(155)
+    await expect(lab.wire('a1', { delay: 1 })).rejects.toThrow('no slow link')
+  })
+
+  test('an IPv6 home is behind a firewall that lets in answers only', async () => {
+    await using lab = await Lab.up('nat-pair', { ip: '46' })
+    await startProbes(lab, ['fd00:99::10', 'fd00:99::11'])
+    const found = await probe(lab, 'a1', ['fd00:99::10', 'fd00:99::11'])
+    expect(found).toMatchObject({ mapping: 'EIM', filtering: 'APDF', keeps_port: true })
+  })
+})
+
 describe.skipIf(missingAvahi)(`avahi in the lab${skipped(missingAvahi)}`, () => {
   test('each host has one of its own, and they see each other', async () => {
     await using lab = await Lab.up('lan', { n: 2 })
@@ -216,12 +323,65 @@ async function hearsMulticast(lab: Lab): Promise<boolean> {
   return Promise.race([heard, sleep(500, false)])
 }
 
+const PROBE = new URL('./natprobe.py', import.meta.url).pathname
+const PROBED = ['10.99.0.10', '10.99.0.11']
+
 /** What the host a1 finds out about the NATs in front of it. */
 async function probeNat(lab: Lab): Promise<unknown> {
-  const probe = new URL('./natprobe.py', import.meta.url).pathname
-  const ends = ['10.99.0.10', '10.99.0.11']
-  lab.spawn('srv', [probe, 'server', ...ends])
-  await until(async () => (await lab.exec('srv', ['ss', '-Hlun'])).stdout.includes('10.99.0.11:7001'))
-  const { stdout } = await lab.exec('a1', [probe, 'client', ...ends])
+  await startProbes(lab)
+  return probe(lab, 'a1')
+}
+
+async function startProbes(lab: Lab, ends: readonly string[] = PROBED): Promise<void> {
+  lab.spawn('srv', [PROBE, 'server', ...ends])
+  await until(async () => (await lab.exec('srv', ['ss', '-Hltn'])).stdout.split(':7001 ').length > ends.length)
+}
+
+async function probe(lab: Lab, host: string, ends: readonly string[] = PROBED): Promise<unknown> {
+  const { stdout } = await lab.exec(host, [PROBE, 'client', ...ends])
   return JSON.parse(stdout)
+}
+
+/** A UDP port of a1, behind a router that keeps ports. */
+class Hole {
+  static readonly #PORT = 7070
+  readonly #lab: Lab
+  readonly #inside: ChildProcess
+  /** Who was heard, and `sent` for each packet that went out. */
+  readonly #told: string[] = []
+
+  private constructor(lab: Lab, inside: ChildProcess) {
+    this.#lab = lab
+    this.#inside = inside
+    if (inside.stdout) createInterface(inside.stdout).on('line', (line) => this.#told.push(line))
+  }
+
+  static async open(lab: Lab): Promise<Hole> {
+    const script = `
+      const s = require('node:dgram').createSocket('udp4')
+      const ask = (to) => s.send('asked', 9, to, () => console.log('sent'))
+      s.on('message', (from) => console.log(from + '')).bind(${Hole.#PORT}, () => console.log('open'))
+      process.stdin.setEncoding('utf8').on('data', (lines) => lines.trim().split('\\n').forEach(ask))`
+    const hole = new Hole(lab, lab.spawn('a1', [process.execPath, '-e', script]))
+    await until(() => hole.#told.includes('open'))
+    return hole
+  }
+
+  /** a1 sends something to an address, port 9. */
+  async asks(address: string): Promise<void> {
+    const sent = () => this.#told.filter((line) => line === 'sent').length
+    const before = sent()
+    this.#inside.stdin?.write(`${address}\n`)
+    await until(() => sent() > before)
+  }
+
+  /** Who of these reaches a1 from a port that it has never sent to. a1 does not answer, which would keep the hole open. */
+  async lets(...hosts: readonly string[]): Promise<readonly string[]> {
+    const knock = (host: string) =>
+      `require('node:dgram').createSocket('udp4').send('${host}', ${Hole.#PORT}, '10.99.0.1', () => process.exit(0))`
+    this.#told.length = 0
+    await Promise.all(hosts.map((host) => this.#lab.exec(host, [process.execPath, '-e', knock(host)])))
+    await sleep(200)
+    return hosts.filter((host) => this.#told.includes(host))
+  }
 }

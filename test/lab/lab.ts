@@ -40,7 +40,7 @@ function isInstalled(program: string): boolean {
 }
 
 /** See README.md. */
-type Topology = 'lan' | 'lan-multi' | 'isolated' | 'lossy' | 'nat-pair' | 'upnp' | 'cgnat'
+type Topology = 'lan' | 'lan-multi' | 'isolated' | 'lossy' | 'nat-pair' | 'two-homes' | 'upnp' | 'cgnat'
 
 export interface LabOptions {
   /** Hosts of a `lan`, 3 unless told. */
@@ -129,6 +129,31 @@ export class Lab implements AsyncDisposable {
   /** Changes a slow link: delay and jitter in ms, loss and dup in percent, rate in kbit/s. */
   async wire(host: string, change: Readonly<Record<string, number>>): Promise<void> {
     await this.#run(['wire', host, ...Object.entries(change).map(([key, value]) => `${key}=${value}`)])
+  }
+
+  /** Plugs a host's cable into the switch of another home, where it has other addresses and another router. */
+  async move(host: string, home: string, device = 'eth0'): Promise<void> {
+    await this.#run(['move', host, home, device])
+  }
+
+  /** Makes a router one of another kind, which keeps a hole open for so many seconds; what it knew is forgotten. */
+  async nat(router: string, kind: string, seconds = 120): Promise<void> {
+    await this.#run(['nat', router, kind, String(seconds)])
+  }
+
+  /** Makes a router forget all its mappings and holes, or those towards some addresses. */
+  async forget(router: string, addresses: readonly string[] = []): Promise<void> {
+    await this.#run(['forget', router, ...addresses])
+  }
+
+  /** Makes a router drop all that goes to some addresses and comes from there, through open holes too. */
+  async block(router: string, addresses: readonly string[]): Promise<void> {
+    await this.#run(['block', router, ...addresses])
+  }
+
+  /** Lets through again what `block` stopped: all of it, or what concerns some addresses. */
+  async unblock(router: string, addresses: readonly string[] = []): Promise<void> {
+    await this.#run(['unblock', router, ...addresses])
   }
 
   /** Starts a service of `svc/` and returns when it is ready. */
