@@ -24,6 +24,8 @@ const FAMILIES = ['both', 'ipv4', 'ipv6'] as const
 
 /** How often requests are sent when a user waits for them: given up after seven seconds. */
 const EAGER_TRIES = 4
+/** A ticket is shown again that soon. */
+const TICKET_WAIT: Milliseconds = 100
 /** When giving it back, everything has to be over within a second. */
 const LAST_TRIES = 3
 const LAST_WAIT: Milliseconds = 150
@@ -83,8 +85,10 @@ export class TurnAllocation {
   #ticket: Buffer | undefined
   #family = 0
   #wantsMobility = true
-  #hasReclaimed = false
+  #reclaimed: 'no' | 'done' | 'refused' = 'no'
   #isRefreshing = false
+  /** The ticket was shown, and no refresh succeeded since. */
+  #isMoving = false
   #expiresAt: Milliseconds = Number.POSITIVE_INFINITY
   #refreshAt: Milliseconds = Number.POSITIVE_INFINITY
   #refreshedAt: Milliseconds = Number.NEGATIVE_INFINITY
@@ -280,12 +284,12 @@ export class TurnAllocation {
       this.#wantsMobility = false
       return this.#allocate(now, hold)
     }
-    if (code === ERROR.allocationMismatch && !this.#hasReclaimed && !this.#options.isStream) {
-      // The server keeps what this port had when the daemon last ended without a word.
-      this.#hasReclaimed = true
-      return this.#release(now, (at) => this.#allocate(at, hold))
-    }
-    this.#fail(failureOf(outcome, 'reserve a relay'))
+    if (code === ERROR.allocationMismatch && this.#reclaimed === 'no' && !this.#options.isStream)
+      return this.#reclaim(now, hold)
+    const failure = failureOf(outcome, 'reserve a relay')
+    // Given back, but coturn takes a second for that.
+    const isSoonOver = code === ERROR.allocationMismatch && this.#reclaimed === 'done'
+    this.#fail(isSoonOver ? { ...failure, rest: 0 } : failure)
   }
 
   #established(message: StunMessage, now: Milliseconds): void {
@@ -312,19 +316,27 @@ export class TurnAllocation {
   #refresh(now: Milliseconds, ticket?: Buffer): void {
     this.#isRefreshing = true
     this.#refreshedAt = now
+    this.#isMoving ||= ticket !== undefined
     const write = (writer: StunWriter): void => {
       if (ticket) writer.add(ATTRIBUTE.mobilityTicket, ticket)
     }
     const done = (outcome: Outcome, at: Milliseconds): void => this.#refreshEnded(outcome, ticket, at)
-    this.#requests.send({ method: METHOD.refresh, write, done, tries: EAGER_TRIES }, now)
+    // coturn answers a ticket with garbage (measured: 4.6.1), and only then as it should.
+    const wait = Math.max(TICKET_WAIT, (this.roundTrip ?? 0) * 1.5)
+    this.#requests.send({ method: METHOD.refresh, write, done, tries: EAGER_TRIES, ...(ticket && { wait }) }, now)
   }
 
   #refreshEnded(outcome: Outcome, ticket: Buffer | undefined, now: Milliseconds): void {
     this.#isRefreshing = false
-    if (outcome.kind === 'success') return this.#refreshed(outcome.message, now)
+    if (outcome.kind === 'success') {
+      this.#isMoving = false
+      return this.#refreshed(outcome.message, now)
+    }
     const isUnknown = outcome.kind === 'error' && outcome.error.code === ERROR.allocationMismatch
     // The server knows nothing of the address that we come from now: perhaps of the one we came from before.
-    if (isUnknown && this.#ticket && ticket === undefined) return this.#refresh(now, this.#ticket)
+    if (isUnknown && this.#ticket && !ticket && !this.#isMoving) return this.#refresh(now, this.#ticket)
+    // It moved already, and its answer got lost: a ticket is refused from where the allocation is (RFC 8016 section 3.2.1).
+    if (ticket && outcome.kind === 'error' && outcome.error.code === ERROR.badRequest) return this.#refresh(now)
     if (isUnknown || (ticket && outcome.kind === 'error'))
       return this.#fail({ reason: 'our address changed, and the server did not keep the relay', rest: 0 })
     if (outcome.kind === 'silent') this.#fail(failureOf(outcome, 'prolong the relay'))
@@ -338,10 +350,20 @@ export class TurnAllocation {
     this.#channels.forgetAsked(now)
   }
 
+  /** Gives back what the server keeps for this port since the daemon last ended without a word. */
+  #reclaim(now: Milliseconds, hold: boolean): void {
+    this.#release(now, (at, outcome) => {
+      const isGone =
+        outcome.kind === 'success' || (outcome.kind === 'error' && outcome.error.code === ERROR.allocationMismatch)
+      this.#reclaimed = isGone ? 'done' : 'refused'
+      this.#allocate(at, hold)
+    })
+  }
+
   /** Ends whatever the server keeps for this port. */
-  #release(now: Milliseconds, then: (now: Milliseconds) => void): void {
+  #release(now: Milliseconds, then: (now: Milliseconds, outcome: Outcome) => void): void {
     const write = (writer: StunWriter): void => void writer.add(ATTRIBUTE.lifetime, 0)
-    const done = (_: Outcome, at: Milliseconds): void => then(at)
+    const done = (outcome: Outcome, at: Milliseconds): void => then(at, outcome)
     this.#requests.send({ method: METHOD.refresh, write, done, tries: LAST_TRIES, wait: LAST_WAIT }, now)
   }
 
