@@ -10,6 +10,7 @@ import { type DatagramHandler, type DatagramKind, Demultiplexer } from './demult
 import { LinkLocalSockets } from './link-local-sockets.ts'
 import type { NetworkInterface } from './network.ts'
 import { TwinSocket } from './twin-socket.ts'
+import { UdxStream, type UdxStreamEvents } from './udx-stream.ts'
 
 /** How often a datagram to a destination is sent so that the system says what it thinks of it. */
 const CHECK_INTERVAL: Milliseconds = 1000
@@ -154,6 +155,34 @@ export class UdpEndpoint {
     return new Promise((resolve, reject) => twin.send(packet, to, (error) => (error ? reject(error) : resolve())))
   }
 
+  /**
+   * Opens a UDX stream that takes the packets with `id` that come to this port, from whom and by whichever socket they come. Its own packets
+   * go to this port too, with `loopId`: no stream has that, so that the owner of `udx` gets them and sends them on where they should go. It
+   * is how a stream changes its path: UDX sends again what it sent once only to where it went then. Throws `network.none` while the port
+   * is not open.
+   */
+  openUdx(id: number, loopId: number, events: UdxStreamEvents): UdxStream {
+    const loopback = this.#loopback()
+    if (!loopback) throw new PartylineError('network.none', 'the UDP port is not open')
+    const stream = new UdxStream(this.#udx, id, events)
+    stream.connect(loopback.socket, loopId, this.#port, loopback.address)
+    stream.keepPacketsSmall()
+    return stream
+  }
+
+  /** True for what this port sent to itself: the system lets nothing from elsewhere have such an address. */
+  isOwn(from: HostPort): boolean {
+    return from.port === this.#port && (from.address === '127.0.0.1' || from.address === '::1')
+  }
+
+  /** Hands a packet to this port as if it had come from the network; false if it cannot. */
+  loop(packet: Buffer): boolean {
+    const loopback = this.#loopback()
+    if (!loopback || packet.length > MAX_DATAGRAM) return false
+    const { address, family, socket } = loopback
+    return socket.transmit(packet, { address, port: this.#port }, address, family) !== 'dropped'
+  }
+
   /** Safe to call twice. What waits is not sent. */
   close(): Promise<void> {
     this.#closing ??= this.#closeSockets()
@@ -162,10 +191,13 @@ export class UdpEndpoint {
 
   async #closeSockets(): Promise<void> {
     this.#checkTimer?.cancel()
-    const open = [...this.#sockets.values(), ...this.#twins.values(), this.#linkLocal]
+    const streaming = [...this.#sockets.values()]
+    const open = [...streaming, ...this.#twins.values(), this.#linkLocal]
     this.#sockets.clear()
     this.#twins.clear()
     this.#port = 0
+    // A socket does not close while there are streams on it.
+    for (const socket of streaming) for (const stream of socket.streams) stream.destroy()
     await Promise.all(open.map((one) => one.close()))
   }
 
@@ -199,6 +231,14 @@ export class UdpEndpoint {
       received: (packet, from) => this.#take(packet, from),
       failed: (to, code) => this.#fail(to, code),
     })
+  }
+
+  #loopback(): { socket: DatagramSocket; family: 4 | 6; address: string } | undefined {
+    for (const family of [4, 6] as const) {
+      const socket = this.#sockets.get(family)
+      if (socket && this.#port > 0) return { socket, family, address: family === 4 ? '127.0.0.1' : '::1' }
+    }
+    return undefined
   }
 
   #withOnlyZone(address: string): string | undefined {

@@ -1,0 +1,18 @@
+/**
+ * The header of a UDX packet (version 1, all numbers little-endian): magic, version, kind, padding, each a byte; stream id of the receiver,
+ * window, sequence number, acknowledgement, 32 bits each.
+ */
+const HEADER = 20
+const VERSION = 1
+const VERSION_AT = 1
+const STREAM_AT = 4
+
+/** The stream that a packet is for; undefined for what is no UDX packet. */
+export function streamOf(packet: Buffer): number | undefined {
+  return packet.length >= HEADER && packet[VERSION_AT] === VERSION ? packet.readUInt32LE(STREAM_AT) : undefined
+}
+
+/** Makes it a packet for another stream. */
+export function readdress(packet: Buffer, stream: number): void {
+  packet.writeUInt32LE(stream, STREAM_AT)
+}
