@@ -295,8 +295,9 @@ export class TurnAllocation {
   #established(message: StunMessage, now: Milliseconds): void {
     const { relayed, mapped } = readAllocated(message)
     if (relayed.length === 0) {
-      this.#fail({ reason: 'the server gave a relay address that nobody can reach', rest: 600_000 })
-      return this.#release(now, () => {})
+      // Said once, as nobody waits for it.
+      this.#release(now, () => {})
+      return this.#fail({ reason: 'the server gave a relay address that nobody can reach', rest: 600_000 })
     }
     this.#relayed = relayed
     this.#mapped = mapped

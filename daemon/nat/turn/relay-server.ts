@@ -147,7 +147,7 @@ export class RelayServer {
   networkChanged(): void {
     const now = this.#options.now()
     this.#failures = 0
-    if (this.#state === 'resting') return this.#start()
+    if (this.#state === 'resting' || this.#state === 'trying') return this.#start()
     if (this.#state !== 'open') return
     if (this.#stream && this.#allocation?.isMobile && this.#target) this.#connect(this.#target)
     else this.#allocation?.networkChanged(now)

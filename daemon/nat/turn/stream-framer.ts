@@ -37,6 +37,9 @@ export class StreamFramer {
 /** Bytes of the message that begins here, padding included; undefined while that is not known. */
 function sizeOf(bytes: Buffer): number | undefined {
   if (bytes.length < PREFIX) return undefined
+  // It would be ChannelData of an absurd size, and says best itself what answers there: a proxy, most often.
+  if (bytes.toString('latin1', 0, PREFIX) === 'HTTP')
+    throw new PartylineError('peer.malformed', 'a web server or a proxy answers there, no TURN server')
   const first = bytes[0] as number
   const length = bytes.readUInt16BE(2)
   const isStun = first < 0x04

@@ -10,7 +10,7 @@ import { VirtualClock } from '../../virtual-clock.ts'
 import { type SimulatedOptions, SimulatedTurnServer } from './simulated-turn-server.ts'
 
 /** Random bytes that are the same in each run. */
-export function seededBytes(seed: string): (length: number) => Buffer {
+function seededBytes(seed: string): (length: number) => Buffer {
   let counter = 0
   return (length) => createHash('shake256', { outputLength: length }).update(`${seed} ${counter++}`).digest()
 }
