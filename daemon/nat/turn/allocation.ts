@@ -1,17 +1,12 @@
 import type { HostPort, Milliseconds } from '../../types.ts'
-import { decodeXorAddress, encodeXorAddress } from '../stun/attributes.ts'
-import { type StunMessage, StunWriter, TRANSACTION } from '../stun/message.ts'
+import type { StunMessage, StunWriter } from '../stun/message.ts'
 import { ATTRIBUTE, ERROR, METHOD } from '../stun/registry.ts'
 import type { TransportAddress } from '../transport-address.ts'
 import { readAllocated, readLifetime, readTicket } from './allocate-answer.ts'
-import { decodeChannelData, encodeChannelData } from './channel-data.ts'
-import { type Channel, Channels } from './channels.ts'
 import { LongTermCredentials } from './credentials.ts'
 import { failureOf, type TurnFailure } from './failure.ts'
-import { familyOf, isRelayable } from './peer-address.ts'
-import { type RelayPeer, RelayPeers } from './peers.ts'
-import { Permissions } from './permissions.ts'
 import { type Outcome, Requests } from './requests.ts'
+import { RelayTraffic } from './traffic.ts'
 
 /** REQUESTED-TRANSPORT: the protocol number of UDP, and three bytes for nothing. */
 const REQUESTED_UDP = 17 << 24
@@ -37,10 +32,6 @@ const QUIET: Milliseconds = 15_000
 /** How often at most a refresh is tried. */
 const REFRESH_PAUSE: Milliseconds = 10_000
 const SWEEP: Milliseconds = 10_000
-/** Packets to an address that has not answered before it gets a channel even so. */
-const UNHEARD = 8
-/** A channel is bound again while packets went or came in this time. */
-const CHANNEL_IDLE: Milliseconds = 300_000
 
 /** `challenged`: the server is there and waits for our name and password; `allocated`: packets can go. */
 export type TurnState = 'idle' | 'probing' | 'challenged' | 'allocating' | 'allocated' | 'closing' | 'closed' | 'failed'
@@ -75,9 +66,7 @@ export class TurnAllocation {
   readonly #events: TurnAllocationEvents
   readonly #credentials: LongTermCredentials
   readonly #requests: Requests
-  readonly #permissions = new Permissions()
-  readonly #channels = new Channels<RelayPeer>()
-  readonly #peers: RelayPeers
+  readonly #traffic: RelayTraffic
   #state: TurnState = 'idle'
   #failure: TurnFailure | undefined
   #relayed: readonly HostPort[] = []
@@ -101,9 +90,18 @@ export class TurnAllocation {
     this.#options = options
     this.#events = events
     this.#credentials = new LongTermCredentials(options.username, options.password)
-    this.#peers = new RelayPeers(options.id)
-    const output = (packet: Buffer, now: Milliseconds): void => this.#output(packet, true, now)
-    this.#requests = new Requests({ credentials: this.#credentials, isStream, random, output })
+    this.#requests = new Requests({
+      credentials: this.#credentials,
+      isStream,
+      random,
+      output: (packet, now) => this.#output(packet, true, now),
+    })
+    this.#traffic = new RelayTraffic({
+      ...options,
+      requests: this.#requests,
+      output: (packet, now) => this.#output(packet, false, now),
+      data: events.data,
+    })
   }
 
   get state(): TurnState {
@@ -136,7 +134,7 @@ export class TurnAllocation {
   }
 
   get channels(): number {
-    return this.#channels.size
+    return this.#traffic.channels
   }
 
   /** When `tick` is to be called next; infinite for not at all. */
@@ -168,8 +166,8 @@ export class TurnAllocation {
 
   /** Takes a message of the server; false when it is for nobody here. */
   receive(message: StunMessage, now: Milliseconds): boolean {
-    if (message.class === 'indication') return message.method === METHOD.data && this.#receiveData(message, now)
-    if (!this.#requests.receive(message, now)) return false
+    const isData = message.class === 'indication' && message.method === METHOD.data && this.#state === 'allocated'
+    if (isData ? !this.#traffic.receiveData(message, now) : !this.#requests.receive(message, now)) return false
     this.#heardAt = now
     this.#pump(now)
     return true
@@ -177,45 +175,23 @@ export class TurnAllocation {
 
   /** False when it is of no channel of ours. */
   receiveChannelData(packet: Buffer, now: Milliseconds): boolean {
-    const read = decodeChannelData(packet)
-    const peer = read && this.#channels.get(read.channel)?.peer
-    if (!peer || this.#state !== 'allocated') return false
+    if (this.#state !== 'allocated' || !this.#traffic.receiveChannelData(packet, now)) return false
     this.#heardAt = now
-    peer.usedAt = now
-    this.#events.data(read.data, peer.to)
     return true
   }
 
   /** Sends a copy to a peer's address; false when it is dropped. */
   send(packet: Buffer, to: HostPort, now: Milliseconds): boolean {
-    if (this.#state !== 'allocated') return false
-    const peer = this.#peers.get(to) ?? this.#newPeer(to, now)
-    if (!peer) return false
-    peer.usedAt = now
-    if (peer.channel && now < peer.channel.until) {
-      this.#output(encodeChannelData(peer.channel.number, packet, this.#options.isStream), false, now)
-      return true
-    }
-    const { address } = peer.to
-    if (!this.#permissions.use(address, now)) return false
-    if (!this.#permissions.isInstalled(address, now)) {
-      const isHeld = this.#peers.hold(peer, packet, now)
-      this.#pump(now)
-      return isHeld
-    }
-    this.#indicate(peer, packet, now)
-    return true
+    return this.#state === 'allocated' && this.#traffic.send(packet, to, now)
   }
 
   /** Lets packets of an address in, until `unpermit` was called as often; false where that cannot be. */
   permit(address: string, now: Milliseconds): boolean {
-    if (!isRelayable(address) || !this.#permissions.claim(address, now)) return false
-    this.#pump(now)
-    return true
+    return this.#state === 'allocated' && this.#traffic.permit(address, now)
   }
 
   unpermit(address: string): void {
-    this.#permissions.release(address)
+    this.#traffic.unpermit(address)
   }
 
   /** Our address may be another than before: asks the server, and moves the allocation or loses it. */
@@ -252,11 +228,12 @@ export class TurnAllocation {
     if (now >= this.#expiresAt)
       return this.#fail({ reason: 'the relay ended: the server did not prolong it in time', rest: 0 })
     if (now >= this.#refreshDue) this.#refresh(now)
-    if (now >= this.#sweepAt) this.#sweep(now)
+    if (now >= this.#sweepAt) {
+      this.#sweepAt = now + SWEEP
+      this.#traffic.sweep(now)
+    }
     this.#pump(now)
   }
-
-  // -- the allocation itself -----------------------------------------------------------------------------------------------------------
 
   #allocate(now: Milliseconds, hold: boolean): void {
     const write = (writer: StunWriter): void => {
@@ -300,6 +277,7 @@ export class TurnAllocation {
       return this.#fail({ reason: 'the server gave a relay address that nobody can reach', rest: 600_000 })
     }
     this.#relayed = relayed
+    this.#traffic.open(relayed)
     this.#mapped = mapped
     this.#refreshed(message, now)
     this.#sweepAt = now + SWEEP
@@ -347,8 +325,7 @@ export class TurnAllocation {
   #forgetRequests(now: Milliseconds): void {
     this.#requests.clear()
     this.#isRefreshing = false
-    this.#permissions.forgetAsked(now)
-    this.#channels.forgetAsked(now)
+    this.#traffic.forgetAsked(now)
   }
 
   /** Gives back what the server keeps for this port since the daemon last ended without a word. */
@@ -379,99 +356,8 @@ export class TurnAllocation {
     this.#events.changed()
   }
 
-  // -- peers ---------------------------------------------------------------------------------------------------------------------------
-
-  #newPeer(to: HostPort, now: Milliseconds): RelayPeer | undefined {
-    const isPossible = this.#relayed.some(({ address }) => familyOf(address) === familyOf(to.address))
-    return isPossible && isRelayable(to.address) && to.port > 0 ? this.#peers.of(to, now) : undefined
-  }
-
-  #indicate(peer: RelayPeer, packet: Buffer, now: Milliseconds): void {
-    const transaction = this.#options.random(TRANSACTION)
-    const writer = new StunWriter('indication', METHOD.send, transaction)
-    writer.add(ATTRIBUTE.xorPeerAddress, encodeXorAddress(peer.to, transaction)).add(ATTRIBUTE.data, packet)
-    this.#output(writer.finish({ fingerprint: false }), false, now)
-    peer.sent++
-    this.#bind(peer, now)
-  }
-
-  #receiveData(message: StunMessage, now: Milliseconds): boolean {
-    const value = message.get(ATTRIBUTE.xorPeerAddress)
-    const data = message.get(ATTRIBUTE.data)
-    if (!value || !data || this.#state !== 'allocated') return false
-    let from: HostPort
-    try {
-      from = decodeXorAddress(value, message.transaction)
-    } catch {
-      return false
-    }
-    if (!this.#permissions.has(from.address) || from.port === 0) return false
-    this.#heardAt = now
-    const peer = this.#peers.get(from)
-    if (peer) {
-      peer.heard = true
-      peer.usedAt = now
-      this.#bind(peer, now)
-    }
-    this.#events.data(data, peer?.to ?? { ...from, relay: this.#options.id })
-    return true
-  }
-
-  /** Gives a peer a channel, or has its channel last, where it is worth it and due. */
-  #bind(peer: RelayPeer, now: Milliseconds): void {
-    if (this.#requests.isFull || (!peer.heard && peer.sent < UNHEARD)) return
-    const channel = peer.channel ?? this.#channels.open(peer, now)
-    if (!channel || now < channel.askAt) return
-    peer.channel = channel
-    this.#channels.asked(channel)
-    const write = (writer: StunWriter, transaction: Buffer): void => {
-      writer.add(ATTRIBUTE.channelNumber, channel.number * 2 ** 16)
-      writer.add(ATTRIBUTE.xorPeerAddress, encodeXorAddress(peer.to, transaction))
-    }
-    const done = (outcome: Outcome, at: Milliseconds): void => this.#bindEnded(channel, outcome, now, at)
-    this.#requests.send({ method: METHOD.channelBind, write, done }, now)
-  }
-
-  #bindEnded(channel: Channel<RelayPeer>, outcome: Outcome, asked: Milliseconds, now: Milliseconds): void {
-    if (outcome.kind === 'success') {
-      this.#channels.bound(channel, asked, now)
-      // Binding a channel installs or prolongs a permission too (RFC 8656 section 12).
-      this.#permissions.installed([channel.peer.to.address], asked)
-    } else this.#channels.failed(channel, now)
-  }
-
-  /** Asks for what is due, as far as requests may be under way. */
   #pump(now: Milliseconds): void {
-    while (this.#state === 'allocated' && !this.#requests.isFull) {
-      const addresses = this.#permissions.take(now)
-      if (addresses.length === 0) return
-      const write = (writer: StunWriter, transaction: Buffer): void => {
-        for (const address of addresses)
-          writer.add(ATTRIBUTE.xorPeerAddress, encodeXorAddress({ address, port: 0 }, transaction))
-      }
-      const done = (outcome: Outcome, at: Milliseconds): void => this.#permissionEnded(addresses, outcome, now, at)
-      this.#requests.send({ method: METHOD.createPermission, write, done }, now)
-    }
-  }
-
-  #permissionEnded(addresses: readonly string[], outcome: Outcome, asked: Milliseconds, now: Milliseconds): void {
-    if (outcome.kind === 'error') return this.#permissions.refused(addresses, now)
-    if (outcome.kind !== 'success') return this.#permissions.unanswered(addresses, now)
-    this.#permissions.installed(addresses, asked)
-    for (const address of addresses)
-      for (const { peer, packet } of this.#peers.release(address, now)) this.#indicate(peer, packet, now)
-  }
-
-  #sweep(now: Milliseconds): void {
-    this.#sweepAt = now + SWEEP
-    for (const peer of this.#channels.sweep(now)) peer.channel = undefined
-    this.#peers.sweep(now)
-    this.#permissions.sweep(now)
-    for (const peer of this.#peers) {
-      if (!peer.channel || now >= peer.usedAt + CHANNEL_IDLE) continue
-      this.#permissions.use(peer.to.address, peer.usedAt)
-      this.#bind(peer, now)
-    }
+    if (this.#state === 'allocated') this.#traffic.pump(now)
   }
 
   #output(packet: Buffer, isRequest: boolean, now: Milliseconds): void {

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { plainAddress } from '../../network/addresses.ts'
 import { formatHostPort } from '../../network/network.ts'
 import type { HostPort, Milliseconds } from '../../types.ts'
 import { StunMessage } from '../stun/message.ts'
@@ -178,8 +179,6 @@ export class RelayServer {
     this.#allocation?.tick(now)
   }
 
-  // -- attempts ------------------------------------------------------------------------------------------------------------------------
-
   #start(): void {
     this.#discard()
     this.#retryAt = Number.POSITIVE_INFINITY
@@ -199,6 +198,8 @@ export class RelayServer {
     const isUsable = (address: string): boolean =>
       isIP(address) !== 0 && (transport !== 'udp' || this.#options.hasFamily(familyOf(address)))
     this.#targets = addresses
+      // As they are spelled where packets come from.
+      .map(plainAddress)
       .filter(isUsable)
       .slice(0, MAX_ADDRESSES)
       .map((address) => ({ address, port, name: host }))

@@ -72,6 +72,7 @@ export class Relays {
   readonly #listeners = new Set<() => void>()
   readonly #stopListening: () => void
   #servers: RelayServer[] = []
+  readonly #leaving = new Set<RelayServer>()
   #ids = 0
   #wants = 0
   #isActive = false
@@ -109,7 +110,7 @@ export class Relays {
     const kept = this.#servers.filter(({ server }) => wanted.delete(JSON.stringify(server)))
     const gone = this.#servers.filter((server) => !kept.includes(server))
     this.#servers = [...kept, ...[...wanted.values()].map((server) => new RelayServer(server, this.#serverOptions))]
-    for (const server of gone) void server.stop()
+    for (const server of gone) this.#leave(server)
     this.#notify()
     if (this.#isActive) this.#startIdle()
   }
@@ -173,7 +174,7 @@ export class Relays {
 
   /** Takes a STUN message of the UDP port; true when it was an answer or a packet from one of our servers. */
   receiveStun(message: StunMessage, _packet: Buffer, from: HostPort): boolean {
-    const isTaken = this.#servers.some((server) => server.isAt(from) && server.receive(message))
+    const isTaken = this.#all().some((server) => server.isAt(from) && server.receive(message))
     if (isTaken) this.#arm()
     return isTaken
   }
@@ -236,15 +237,19 @@ export class Relays {
     })
   }
 
+  /** Still to give back what it has, and of no use any more. */
+  #leave(server: RelayServer): void {
+    this.#leaving.add(server)
+    void server.stop().then(() => this.#leaving.delete(server))
+  }
+
   async #stopAll(): Promise<void> {
     for (const timer of this.#stagger) timer.cancel()
     this.#stagger = []
     for (const timer of this.#retiring.values()) timer.cancel()
     this.#retiring.clear()
-    await Promise.all(this.#servers.map((server) => server.stop()))
+    await Promise.all(this.#all().map((server) => server.stop()))
   }
-
-  // -- which servers -------------------------------------------------------------------------------------------------------------------
 
   /** Tries servers that are not used: each host first by its best way, by the others if that does not answer soon. */
   #startIdle(): void {
@@ -313,7 +318,9 @@ export class Relays {
     this.#retiring.set(server, timer)
   }
 
-  // -- relays --------------------------------------------------------------------------------------------------------------------------
+  #all(): readonly RelayServer[] {
+    return this.#leaving.size === 0 ? this.#servers : [...this.#servers, ...this.#leaving]
+  }
 
   #relay(id: string | undefined): TurnAllocation | undefined {
     for (const server of this.#servers) if (server.id === id) return server.allocation
@@ -357,14 +364,15 @@ export class Relays {
   }
 
   #arm(): void {
-    const at = Math.min(...this.#servers.map(({ deadline }) => deadline))
+    let at = Number.POSITIVE_INFINITY
+    for (const { deadline } of this.#all()) at = Math.min(at, deadline)
     if (at >= this.#timerAt) return
     this.#timer?.cancel()
     this.#timerAt = at
     const { clock } = this.#options
     this.#timer = clock.after(Math.max(0, at - clock.now()), () => {
       this.#timerAt = Number.POSITIVE_INFINITY
-      for (const server of this.#servers) server.tick()
+      for (const server of this.#all()) server.tick()
       this.#arm()
     })
   }

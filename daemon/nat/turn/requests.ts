@@ -9,8 +9,8 @@ const FIRST_WAIT: Milliseconds = 500
 const TRIES = 7
 /** The wait after the last of them, in first waits. */
 const LAST_WAIT = 16
-/** Over a stream nothing is sent again; half a minute of silence there is a connection that is dead. */
-const STREAM_PATIENCE: Milliseconds = 10_000
+/** Over a stream nothing is sent again, and who is silent for so long has gone. */
+const STREAM_PATIENCE: Milliseconds = 5000
 /** Challenges that one request answers; an honest server needs one, and one more when its nonce ends in between. */
 const MAX_CHALLENGES = 3
 /** Requests under way at a time. */

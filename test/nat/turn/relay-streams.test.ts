@@ -13,6 +13,7 @@ class StreamWorld {
   readonly world: RelayWorld
   /** Ends the connection there is, as the server does. */
   hangUp: (reason: string) => void = () => {}
+  isOver = false
   refused: (target: StreamTarget) => string | undefined = () => undefined
   #ports = 40_000
 
@@ -51,6 +52,7 @@ class StreamWorld {
       },
       close: () => {
         isOver = true
+        this.isOver = true
       },
     }
   }
@@ -122,5 +124,15 @@ describe('a server that is reached in several ways', () => {
     world.clock.advance(600_000)
     expect(streams.opened.length).toBeLessThan(25)
     expect(world.reason).toMatch(/nothing listens/)
+  })
+  test('is left within seconds when it is taken out of the settings and does not answer any more', () => {
+    const streams = new StreamWorld(['turn:alice:wonder@192.0.2.1?transport=tcp'])
+    streams.world.open()
+    expect(streams.server.allocations).toHaveLength(1)
+    streams.server.receive = () => []
+    streams.world.relays.setServers([])
+    streams.world.clock.advance(6000)
+    expect(streams.isOver).toBe(true)
+    expect(streams.world.relays.state()).toEqual([])
   })
 })

@@ -274,6 +274,13 @@ describe('relays', () => {
     expect(server.allocations).toHaveLength(1)
   })
 
+  test('knows a server by its address, however it was spelled', () => {
+    const world = new RelayWorld({ servers: ['turn:alice:wonder@[2001:DB8:0:0::0:1]'] })
+    world.add('2001:db8::1')
+    world.open()
+    expect(world.relays.candidates()).toHaveLength(1)
+  })
+
   test('tells apart a server that is silent and one that is out of reach', () => {
     const world = new RelayWorld()
     world.relays.want()
