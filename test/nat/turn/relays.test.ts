@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { ERROR, METHOD } from '../../../daemon/nat/stun/registry.ts'
+import { encodeXorAddress } from '../../../daemon/nat/stun/attributes.ts'
+import { StunMessage, StunWriter } from '../../../daemon/nat/stun/message.ts'
+import { ATTRIBUTE, ERROR, METHOD } from '../../../daemon/nat/stun/registry.ts'
 import { MAX_SERVERS } from '../../../daemon/nat/turn/relays.ts'
 import { RelayWorld } from './relay-world.ts'
 
@@ -208,6 +210,53 @@ describe('relays', () => {
     expect(world.inject(forged.packet, { address: '192.0.2.1', port: 3478 })).toBe(true)
   })
 
+  test('waits for the true answer when a forged one comes first', () => {
+    const world = new RelayWorld()
+    const server = world.add('192.0.2.1')
+    const receive = server.receive.bind(server)
+    let forged = 0
+    server.receive = (packet, from, now) => {
+      const answers = receive(packet, from, now)
+      const { class: kind, method, transaction } = StunMessage.decode(answers[0] ?? Buffer.alloc(0))
+      if (kind !== 'success') return answers
+      const lie = () => {
+        const relayed = encodeXorAddress({ address: '198.51.100.66', port: 6 }, transaction)
+        return new StunWriter('success', method, transaction).add(ATTRIBUTE.xorRelayedAddress, relayed)
+      }
+      forged += 2
+      return [lie().finish(), lie().finish({ integrity: { sha1: Buffer.from('guessed') } }), ...answers]
+    }
+    world.open()
+    expect(forged).toBeGreaterThan(0)
+    expect(world.relays.candidates().map(({ address }) => address)).toEqual(['192.0.2.1'])
+  })
+
+  test('talks to more addresses than there are channels, to the last of them by indications', () => {
+    const world = new RelayWorld()
+    const server = world.add('192.0.2.1')
+    world.open()
+    const peers = Array.from({ length: 4200 }, (_, n) => ({ address: `198.51.100.${n % 50}`, port: 1000 + n }))
+    const all = (text: string) => {
+      for (const peer of peers) {
+        talk(world, text, peer)
+        world.clock.advance(1)
+      }
+      world.clock.advance(1000)
+    }
+    all('open')
+    for (const peer of peers) {
+      world.fromPeer(server, peer, 'answer')
+      world.clock.advance(10)
+    }
+    all('bind')
+    server.relayedOut.length = 0
+    all('last')
+    expect(world.relays.state()[0]?.relay?.channels).toBe(4096)
+    const by = (kind: string) => server.relayedOut.filter((one) => one.by === kind).length
+    expect([by('channel'), by('send')]).toEqual([4096, 104])
+    expect(server.violations).toEqual([])
+  })
+
   test('finds the server that the first one sends it to, and no end to it in a circle', () => {
     const world = new RelayWorld()
     const first = world.add('192.0.2.1')
@@ -321,6 +370,22 @@ describe('relays', () => {
     world.clock.advance(100)
     expect(world.received.at(-1)?.text).toBe('and back')
     expect(server.violations).toEqual([])
+  })
+
+  test('is not lost when the answer to its move is', () => {
+    const world = new RelayWorld()
+    const server = world.add('192.0.2.1', { mobility: true })
+    world.open()
+    world.client = { address: '203.0.113.99', port: 1024 }
+    const hasMoved = () => server.allocations.some(({ client }) => client === '203.0.113.99:1024')
+    let lost = 0
+    world.lost = (_, direction) => direction === 'in' && hasMoved() && lost++ === 0
+    world.relays.networkChanged()
+    world.clock.advance(1000)
+    expect(lost).toBeGreaterThan(1)
+    expect(hasMoved()).toBe(true)
+    world.clock.advance(120_000)
+    expect(world.relays.candidates()).toMatchObject([{ relay: 'relay-1' }])
   })
 
   test('makes another relay when the server cannot, noticing by itself within half a minute', () => {
