@@ -250,6 +250,17 @@ describe.skipIf(missingConntrack).concurrent(`a lab of homes that changes${skipp
     expect(await reaches(lab, 'a1', '10.99.0.10')).toBe(true)
   })
 
+  test('what goes to private and strange addresses vanishes in the internet', async () => {
+    await using lab = await Lab.up('nat-pair', { ip: '46' })
+    for (const host of ['srv', 'a1']) {
+      for (const there of ['192.168.2.11', '203.0.113.1', '2001:db8::1']) {
+        const { code, stdout, stderr } = await lab.exec(host, ['ping', '-c1', '-W1', there])
+        expect(code).toBe(1)
+        expect(`${stdout}${stderr}`).not.toMatch(/unreachable/i)
+      }
+    }
+  })
+
   test('a host moves to another home, and back', async () => {
     await using lab = await Lab.up('nat-pair', { ip: '46' })
     await lab.move('a1', 'lanb')
