@@ -37,6 +37,12 @@ export class TokenBucket {
     return this.#tokens > 0 ? 0 : ((1 - this.#tokens) / this.#allowance.rate) * 1000
   }
 
+  /** How long until `take` would succeed; 0 for now. */
+  until(now: Milliseconds, tokens = 1): Milliseconds {
+    this.#refill(now)
+    return Math.max(0, ((tokens - this.#tokens) / this.#allowance.rate) * 1000)
+  }
+
   #refill(now: Milliseconds): void {
     const { rate, burst } = this.#allowance
     this.#tokens = Math.min(burst, this.#tokens + ((now - this.#at) / 1000) * rate)

@@ -1,687 +1,776 @@
-import { scopeOf } from '../../network/addresses.ts'
-import { TokenBucket } from '../../token-bucket.ts'
-import type { HostPort, Milliseconds } from '../../types.ts'
-import {
-  type CandidateKind,
-  type LocalCandidate,
-  MAX_REMOTE_CANDIDATES,
-  priorityOf,
-  type RemoteCandidate,
-} from '../candidate.ts'
+import type { Milliseconds } from '../../types.ts'
+import type { CandidateKind, LocalCandidate, RemoteCandidate } from '../candidate.ts'
+import { unknownAttributes } from '../stun/attributes.ts'
 import type { StunMessage } from '../stun/message.ts'
-import { TRANSACTION } from '../stun/message.ts'
-import { formatTransport, type TransportAddress } from '../transport-address.ts'
-import {
-  encodeAnswer,
-  encodeCheck,
-  encodeRoleConflict,
-  type IncomingCheck,
-  readAnswer,
-  readCheck,
-} from './check-message.ts'
-import type { IceCredentials } from './credentials.ts'
-import { Pair, TRIES } from './pair.ts'
+import { ERROR, METHOD } from '../stun/registry.ts'
+import { formatTransport, isSameTransport, type TransportAddress } from '../transport-address.ts'
+import { type Base, basesOf, checkPriority, familyOf } from './base.ts'
+import type { CandidatePair } from './candidate-pair.ts'
+import { CheckList } from './check-list.ts'
+import { type Check, readAnswer, readCheck, writeAnswer, writeCheck, writeRefusal } from './check-message.ts'
+import { areCredentials, type IceCredentials, isSameCredentials } from './credentials.ts'
+import { failureReason, UNSENT } from './failure-reason.ts'
+import { CheckBudget, MAX_SEEN, Pacer } from './limits.ts'
+import { MtuProbe } from './mtu-probe.ts'
+import { Nomination } from './nomination.ts'
 import type { PairReport } from './pair-report.ts'
-import { compare, isBetter, rankOfPair } from './ranking.ts'
+import { RemoteAddresses } from './remote-addresses.ts'
+import { Role } from './role.ts'
+import { betterIn, kindOf, rankOf, scoreOf } from './score.ts'
+import { keyOf, type Transaction, Transactions, type TransactionWatcher } from './transactions.ts'
 
 export type { IceCredentials } from './credentials.ts'
 
-/** Between two checks (RFC 8445 section 14.2: no less than 5 ms). */
-const PACE: Milliseconds = 10
-/** Checks to addresses that have not proven themselves: a second, and at once. */
-const BLIND = { rate: 50, burst: 50 }
-/** Checks to one such address since something last came from there, and until the peer tells its candidates anew. */
-const MAX_UNPROVEN = 30
-/** Pairs in all; of these, addresses that only packets told of. */
-const MAX_PAIRS = 100
-const MAX_PRFLX = 16
-/** Requests that came before the peer said who it is. */
-const MAX_EARLY = 16
-/** Roles are changed no more often than this. */
-const MAX_ROLE_CHANGES = 8
-/** RFC 7675 section 5.1: consent is asked for every 5 s, give or take a fifth, and ends after 30 s. */
-const CONSENT: Milliseconds = 5000
-const CONSENT_ENDS: Milliseconds = 30_000
-/** Pairs beside the selected one that are kept alive, and how often they are checked. */
+/** Between new checks where many wait: what repetitions are stretched by (RFC 8445 section 14.2). */
+const TA: Milliseconds = 20
+/** RFC 8445 section 14.3. */
+const LEAST_RTO: Milliseconds = 500
+/** A check is sent so often before its pair has failed: the first time, and when it is tried again. */
+const TRIES = 4
+const RETRY_TRIES = 3
+/** After the last of them. */
+const LAST_WAIT: Milliseconds = 2000
+/** Until it is told that nothing works. Checks go on: a peer may be late (RFC 8863). */
+const PATIENCE: Milliseconds = 7000
+/** A peer that nothing was heard of for so long is not looked for any more, until something is. */
+const LIFE: Milliseconds = 300_000
+/** After a restart of ours, the peer may know only the old credentials for so long. */
+const OLD_CREDENTIALS: Milliseconds = 60_000
+/** The controlled side waits so long for a nomination before it uses what works; and two round trips. */
+const GRACE: Milliseconds = 300
+/** Pairs that are kept alive beside the one in use. */
 const STANDBYS = 2
-const STANDBY: Milliseconds = 10_000
-/** Checks of a pair in use without an answer, one after the other, after which it counts as silent. */
-const DOUBTS = 3
-/** A better pair has to answer that often, over that long, checked so often. */
-const PROOFS = 4
-const PROVING: Milliseconds = 1000
-const PROOF_PACE: Milliseconds = 300
-/** When a failed pair that would be better than the present one is tried again; doubled each time, up to the last. */
-const RETRY: Milliseconds = 3000
-const MAX_RETRY: Milliseconds = 25_000
-/** When it is told that nothing works. */
-const PATIENCE: Milliseconds = 7500
-/** What every path carries (RFC 8200 section 5, less headers). */
-const LEAST_MTU = 1200
+/** Pairs that are being proven at one time. */
+const CONTENDERS = 2
+/** A pair that is better only in its measurements has to be so for this long, and not sooner after the last such move than this. */
+const QUALITY_PROOF: Milliseconds = 3000
+const QUALITY_PAUSE: Milliseconds = 30_000
+/** Time in use after which a pair is trusted as if it had never failed. */
+const TRUSTED: Milliseconds = 60_000
+/** Codes of send errors that tell of the path, not of us. */
+const DOUBTFUL = ['ECONNREFUSED', 'ECONNRESET']
 
 export interface IceAgentOptions {
+  /** The moment it begins, of the monotonic clock that all calls name. */
   readonly now: Milliseconds
   /** Random bytes that nobody can guess. */
   readonly random: (bytes: number) => Buffer
-  /** To begin with; conflicts of roles are resolved (RFC 8445 section 7.3.1.1). */
+  /** To begin with; where both ends say the same, tie-breakers decide (RFC 8445 section 7.3.1.1). */
   readonly isControlling: boolean
   readonly local: IceCredentials
-  /** Families of the direct sockets. */
+  /** Of the sockets there are. */
   readonly families: readonly (4 | 6)[]
 }
 
-/** Where packets go. */
-export interface SelectedPath {
-  readonly to: TransportAddress
-  /** Kinds of the ends, and of the worse of them. */
-  readonly kind: CandidateKind
-  readonly local: CandidateKind
-  readonly remote: CandidateKind
-  readonly rtt: Milliseconds | undefined
-  /** Largest UDP payload that is known to arrive. */
-  readonly mtu: number
-}
-
+/** What an agent tells, during a call of it. */
 export interface IceAgentEvents {
-  /** A packet is to leave, straight or through the relay that `to` names. */
+  /** A STUN message is to go to an address, where `relay` says so through that relay. */
   output(packet: Buffer, to: TransportAddress): void
-  /** Where packets go from now on, and why; undefined: nowhere. */
+  /** Where packets go from now on; undefined: there is nowhere they may go. Not called again for the same path. */
   selected(path: SelectedPath | undefined, reason: string): void
-  /** Nothing works so far; it goes on all the same. */
+  /** Nothing has worked, for the reason told; the agent goes on with what trickles in. */
   failed(reason: string): void
 }
 
+/** The path in use. */
+export interface SelectedPath {
+  readonly to: TransportAddress
+  /** The worse of both ends. */
+  readonly kind: CandidateKind
+  readonly local: CandidateKind
+  readonly remote: CandidateKind
+  /** Smoothed round trip. */
+  readonly rtt: Milliseconds | undefined
+  /** Largest UDP payload known to arrive, or presumed: `IceAgent.selected` tells as more is known. */
+  readonly mtu: number
+}
+
+/** What an agent needs of the multiplexer that it is registered with. */
+export interface AgentPort extends TransactionWatcher {
+  readonly pacer: Pacer
+  /** It goes by these user fragments from now on. */
+  names(ufrags: readonly string[]): void
+}
+
 /**
- * Finds paths to one peer and keeps the best (RFC 8445, with trickled candidates as in RFC 8838 and consent as in RFC 7675). Free of I/O. Sockets
- * are shared: a pair is told by where its packets go. Both sides are ours, so the controlling one nominates as soon as a pair works, and
- * again whenever a better one has proven itself; both take packets on every pair that works.
+ * One end of Interactive Connectivity Establishment (RFC 8445) with one peer, which never ends: candidates come and go (RFC 8838), the path
+ * moves to what is better once that is proven, and away from what falls silent. Free of I/O: messages and the time in, packets and the next
+ * deadline out. After any call `deadline` may be nearer than before.
  */
 export class IceAgent {
+  readonly #options: IceAgentOptions
   readonly #events: IceAgentEvents
-  readonly #random: (bytes: number) => Buffer
-  readonly #families: ReadonlySet<4 | 6>
-  readonly #tieBreaker: bigint
-  readonly #blind: TokenBucket
-  readonly #pairs = new Map<string, Pair>()
-  /** Who asked before the peer's credentials were known, and with which. */
-  #early: { readonly from: TransportAddress; readonly check: IncomingCheck }[] = []
+  readonly #role: Role
+  readonly #budget: CheckBudget
+  readonly #list = new CheckList()
+  readonly #remotes = new RemoteAddresses()
+  readonly #transactions = new Transactions()
+  readonly #nomination = new Nomination()
+  /** Where checks of the peer came from, by transaction. */
+  readonly #seen = new Map<string, string>()
+  readonly #outbox: (() => void)[] = []
+  #port: AgentPort | undefined
+  #pacer = new Pacer()
   #local: IceCredentials
+  #old: { readonly credentials: IceCredentials; readonly until: Milliseconds } | undefined
   #remote: IceCredentials | undefined
-  #locals: readonly LocalCandidate[] = []
-  #told: readonly RemoteCandidate[] = []
-  #isControlling: boolean
-  #roleChanges = 0
-  /** The highest nomination, ours or the peer's. */
-  #nomination = 0
-  #selected: Pair | undefined
-  #path: SelectedPath | undefined
-  /** When the next check may leave. */
-  #pace: Milliseconds
-  #failsAt = Number.POSITIVE_INFINITY
+  #candidates: readonly LocalCandidate[] = []
+  #bases: readonly Base[]
+  readonly #had = new Set<4 | 6>()
+  #selected: CandidatePair | undefined
+  #selectedAt: Milliseconds = Number.NEGATIVE_INFINITY
+  #why = ''
+  /** The turn that was given to us; undefined: none was asked for. */
+  #slot: Milliseconds | undefined
+  #checkAt: Milliseconds = Number.POSITIVE_INFINITY
+  #failAt: Milliseconds = Number.POSITIVE_INFINITY
+  #graceUntil: Milliseconds = Number.POSITIVE_INFINITY
+  #lifeAt: Milliseconds
+  #qualityMoveAt: Milliseconds = Number.NEGATIVE_INFINITY
+  #wasHeard = false
+  #isStale = false
+  #isFlushing = false
   #isClosed = false
 
   constructor(options: IceAgentOptions, events: IceAgentEvents) {
+    const { now, random, isControlling, local, families } = options
+    if (!areCredentials(local))
+      throw new RangeError('ICE credentials of another form than RFC 8445 section 5.3 asks for')
+    this.#options = options
     this.#events = events
-    this.#random = options.random
-    this.#families = new Set(options.families)
-    this.#local = options.local
-    this.#isControlling = options.isControlling
-    this.#tieBreaker = options.random(8).readBigUInt64BE()
-    this.#blind = new TokenBucket(BLIND, options.now)
-    this.#pace = options.now
-  }
-
-  /** Our user fragment. */
-  get ufrag(): string {
-    return this.#local.ufrag
+    this.#role = new Role(isControlling, random, now)
+    this.#budget = new CheckBudget(now)
+    this.#local = local
+    this.#lifeAt = now
+    this.#bases = basesOf(families, [], this.#had)
   }
 
   get selected(): SelectedPath | undefined {
-    return this.#path
+    return this.#selected && pathOf(this.#selected)
+  }
+
+  /** True while this side decides on the path. */
+  get isControlling(): boolean {
+    return this.#role.isControlling
   }
 
   /** When `tick` is to be called next; infinite for not at all. */
   get deadline(): Milliseconds {
     if (this.#isClosed) return Number.POSITIVE_INFINITY
-    let first = this.#failsAt
-    if (!this.#remote) return first
-    for (const pair of this.#pairs.values()) first = Math.min(first, Math.max(pair.at, this.#pace))
-    if (this.#selected) first = Math.min(first, this.#selected.answeredAt + CONSENT_ENDS)
+    let first = Math.min(this.#checkAt, this.#failAt, this.#graceUntil, this.#transactions.deadline)
+    for (const pair of this.#list.pairs) {
+      if (pair.state !== 'succeeded') continue
+      first = Math.min(first, pair.health.deadline, pair.health.consentUntil)
+      if (isProbed(pair) && !pair.isSilent) first = Math.min(first, pair.mtu.deadline)
+    }
     return first
   }
 
-  /** The present candidates of this host, all of them. */
+  /** It is given what is for it by a multiplexer from now on; returns the way to stop that. */
+  attach(port: AgentPort): () => void {
+    this.#port = port
+    this.#pacer = port.pacer
+    this.#transactions.watcher = port
+    this.#tellNames()
+    return () => {
+      if (this.#port !== port) return
+      this.#port = undefined
+      this.#transactions.watcher = undefined
+    }
+  }
+
+  /** Our candidates now, all of them. */
   setLocal(candidates: readonly LocalCandidate[], now: Milliseconds): void {
-    if (this.#isClosed) return
-    this.#locals = candidates
-    const relays = new Set(candidates.map(({ relay }) => relay))
-    for (const [key, pair] of this.#pairs)
-      if (pair.to.relay !== undefined && !relays.has(pair.to.relay)) this.#remove(key, pair, 'its relay is gone', now)
-    this.#makePairs(now)
-    this.tick(now)
+    this.#do(now, () => {
+      const gone = this.#candidates.filter(
+        (one) => one.kind === 'host' && !candidates.some(({ address }) => address === one.address),
+      )
+      this.#candidates = candidates
+      this.#bases = basesOf(this.#options.families, candidates, this.#had)
+      for (const { kind, address } of candidates) if (kind !== 'relay') this.#had.add(familyOf(address))
+      for (const pair of this.#list.pairs) {
+        const { mapped } = pair
+        if (mapped && gone.some(({ address }) => address === mapped.address))
+          this.#fail(pair, 'its interface is gone', now)
+        else if (pair.state === 'succeeded') pair.localKind = this.#localKindOf(pair)
+      }
+      this.#rebuild(now)
+      this.#reviveAll(now)
+    })
   }
 
-  /** The peer's credentials, and its present candidates, all of them. Other credentials than before: it begins anew. */
+  /** The peer's credentials and candidates now, all of them. Other credentials: it has restarted (RFC 8445 section 9). */
   setRemote(credentials: IceCredentials, candidates: readonly RemoteCandidate[], now: Milliseconds): void {
-    if (this.#isClosed) return
-    const before = this.#remote
-    this.#remote = credentials
-    this.#told = candidates.filter(isUsable).slice(0, MAX_REMOTE_CANDIDATES)
-    if (before && (before.ufrag !== credentials.ufrag || before.pwd !== credentials.pwd)) this.#restart(now)
-    for (const pair of this.#pairs.values()) {
-      pair.isTold = this.#told.some((one) => one.address === pair.to.address && one.port === pair.to.port)
-      pair.unproven = 0
-    }
-    this.#makePairs(now)
-    const early = this.#early.filter(({ check }) => check.ufrag === credentials.ufrag)
-    this.#early = []
-    for (const { from, check } of early) this.#asked(from, check, now)
-    this.tick(now)
+    if (!areCredentials(credentials) || credentials.ufrag === this.#local.ufrag) return
+    this.#do(now, () => {
+      const isFirst = this.#remote === undefined
+      const isOther = !isSameCredentials(this.#remote, credentials)
+      this.#remote = credentials
+      this.#lifeAt = now
+      if (isOther && !isFirst) {
+        this.#remotes.forgetReflexive()
+        this.#nomination.forget(true)
+        this.#reset(now)
+      }
+      const isChanged = this.#remotes.name(candidates)
+      this.#rebuild(now)
+      if (isOther)
+        for (const { from, check } of this.#remotes.takeEarly(credentials.ufrag)) this.#heardCheck(check, from, now)
+      if (isChanged || !this.#selected) this.#reviveAll(now)
+      if (isOther && !this.#selected) this.#failAt = now + PATIENCE
+    })
   }
 
-  /** Begins anew with other credentials of ours (RFC 8445 section 9); packets go the old way until there is another. */
+  /** Begins anew with other credentials (RFC 8445 section 2.4); the path in use stays in use until there is another. */
   restart(local: IceCredentials, now: Milliseconds): void {
-    if (this.#isClosed) return
-    this.#local = local
-    this.#restart(now)
-    this.tick(now)
+    if (!areCredentials(local))
+      throw new RangeError('ICE credentials of another form than RFC 8445 section 5.3 asks for')
+    this.#do(now, () => {
+      this.#old = { credentials: this.#local, until: now + OLD_CREDENTIALS }
+      this.#local = local
+      this.#tellNames()
+      this.#reset(now)
+      if (this.#remote && !this.#selected) this.#failAt = now + PATIENCE
+    })
   }
 
-  /** Takes a STUN message; false when it is not for this agent. */
+  /** Takes a check or an answer; false when it is none for this agent, or not authentic. */
   receive(message: StunMessage, from: TransportAddress, now: Milliseconds): boolean {
-    if (this.#isClosed) return false
-    const isTaken = message.class === 'request' ? this.#request(message, from, now) : this.#answer(message, from, now)
-    if (isTaken) this.tick(now)
-    return isTaken
+    if (this.#isClosed || message.method !== METHOD.binding) return false
+    return this.#do(now, () => {
+      if (message.class === 'request') return this.#request(message, from, now)
+      return message.class !== 'indication' && this.#answer(message, from, now)
+    })
   }
 
-  /** Something else that only the peer can have sent came from there: a sign of life, though not of consent. */
+  /** Authentic traffic of the peer came from there: a sign of life, but no consent to send there (RFC 7675 section 4). */
   alive(from: TransportAddress, now: Milliseconds): void {
-    const pair = this.#pairs.get(formatTransport(from))
-    if (pair) pair.heardAt = now
+    const pair = this.#list.find(from)
+    if (this.#isClosed || !pair) return
+    this.#lifeAt = now
+    pair.health.heard(now)
   }
 
-  /** Nothing could be sent to an address. */
+  /** The system could not send there. */
   sendFailed(to: TransportAddress, code: string, now: Milliseconds): void {
-    const pair = this.#pairs.get(formatTransport(to))
-    if (!pair || this.#isClosed || pair.state === 'failed') return
-    this.#fail(pair, `nothing can be sent there (${code})`, now)
-    this.tick(now)
+    const pair = this.#list.find(to)
+    if (this.#isClosed || !pair) return
+    this.#do(now, () => {
+      if (code === 'EMSGSIZE') pair.mtu.tooLarge(now)
+      else if (DOUBTFUL.includes(code)) pair.health.doubt(now)
+      else if (pair.state === 'in-progress' || pair.state === 'succeeded') this.#fail(pair, `${UNSENT} (${code})`, now)
+    })
   }
 
-  /** Whether the present path and the others still work is found out at once. */
+  /** The host's network is another one now: nothing that was found out about pairs is certain. */
   networkChanged(now: Milliseconds): void {
-    for (const pair of this.#pairs.values()) {
-      pair.retries = 0
-      pair.unproven = 0
-      pair.forgetSize()
-      if (pair.state === 'failed') pair.renew(now)
-      else if (pair.state === 'succeeded') pair.at = Math.min(pair.at, now)
-    }
-    this.#expectFailure(now)
-    this.tick(now)
+    this.#do(now, () => {
+      this.#lifeAt = now
+      for (const pair of this.#list.pairs) if (pair.state === 'succeeded') pair.health.doubt(now)
+      this.#reviveAll(now)
+      if (this.#remote && !this.#selected) this.#failAt = Math.min(this.#failAt, now + PATIENCE)
+    })
   }
 
-  /** The present path seems to be silent: it is put to the test. */
-  doubt(now: Milliseconds): void {
-    const pair = this.#selected
-    if (!pair || pair.tries > 0 || now - pair.answeredAt < pair.wait) return
-    pair.at = now
-    this.tick(now)
-  }
-
+  /** Does what is due. */
   tick(now: Milliseconds): void {
-    if (this.#isClosed || !this.#remote) return
-    this.#expire(now)
-    while (now >= this.#pace) {
-      const pair = this.#next(now)
-      if (!pair) break
-      if (!this.#check(pair, now)) continue
-      this.#pace = now + PACE
-    }
-    if (now >= this.#failsAt) this.#tellFailure()
+    this.#do(now, () => {})
   }
 
   /** Every pair, best first. */
   pairs(): readonly PairReport[] {
-    return [...this.#pairs.values()].sort(compare).map((pair) => ({
-      to: pair.to,
-      local: pair.local,
-      remote: pair.remote,
-      state: pair.state,
-      isSelected: pair === this.#selected,
-      rtt: pair.rtt,
-      loss: pair.proofs + pair.tries > 0 ? pair.loss : undefined,
-      mtu: pair.mtu,
-      reason: this.#reasonOf(pair),
-    }))
+    return this.#list.pairs
+      .map((pair) => this.#report(pair))
+      .sort((a, b) => Number(b.isSelected) - Number(a.isSelected) || a.score - b.score)
   }
 
+  /** Ends it; every later call does nothing. Safe to call twice. */
   close(): void {
     this.#isClosed = true
-    this.#pairs.clear()
-    this.#selected = undefined
+    this.#transactions.drop()
+    this.#port?.names([])
+    this.#outbox.length = 0
   }
 
-  // -- pairs ---------------------------------------------------------------------------------------------------------------------------
+  /** Does something, then all that follows from it, and tells the outcome last, when what it says is so. */
+  #do<Result>(now: Milliseconds, work: () => Result): Result | false {
+    if (this.#isClosed) return false
+    const result = work()
+    this.#advance(now)
+    if (this.#isFlushing) return result
+    this.#isFlushing = true
+    for (let tell = this.#outbox.shift(); tell; tell = this.#outbox.shift()) tell()
+    this.#isFlushing = false
+    return result
+  }
 
-  /** Pairs each way out of this host with each address of the peer of the same family (RFC 8445 section 6.1.2). */
-  #makePairs(now: Milliseconds): void {
-    if (!this.#remote) return
-    const relays = this.#locals.filter(({ kind }) => kind === 'relay')
-    const before = this.#pairs.size
-    for (const remote of [...this.#told].sort((a, b) => b.priority - a.priority)) {
-      const family = familyOf(remote)
-      const own = this.#locals.filter((one) => one.kind !== 'relay' && familyOf(one) === family)
-      if (this.#families.has(family)) this.#pair(remote, undefined, Math.max(0, ...own.map(({ priority }) => priority)))
-      for (const relay of relays) if (familyOf(relay) === family) this.#pair(remote, relay.relay, relay.priority)
+  #advance(now: Milliseconds): void {
+    if (this.#old && now >= this.#old.until) {
+      this.#old = undefined
+      this.#tellNames()
     }
-    if (this.#pairs.size > before) this.#expectFailure(now)
-    this.#thaw(now)
+    this.#repeat(now)
+    this.#judge(now)
+    this.#choose(now)
+    if (this.#isStale) this.#rebuild(now)
+    this.#assign(now)
+    this.#keepUp(now)
+    this.#begin(now)
+    this.#probe(now)
+    if (now < this.#failAt) return
+    this.#failAt = Number.POSITIVE_INFINITY
+    if (this.#selected) return
+    const reason = failureReason(this.#list.pairs, this.#remotes.all.length, this.#wasHeard)
+    this.#outbox.push(() => this.#events.failed(reason))
   }
 
-  #pair(remote: RemoteCandidate, relay: string | undefined, localPriority: number): void {
-    const to = { address: remote.address, port: remote.port, ...(relay !== undefined && { relay }) }
-    if (this.#isOwn(to)) return
-    const known = this.#pairs.get(formatTransport(to))
-    const priority = pairPriority(this.#isControlling, localPriority, remote.priority)
-    if (known) {
-      known.remote = remote.kind
-      known.priority = priority
+  // What arrives
+
+  /** RFC 8445 section 7.3. */
+  #request(message: StunMessage, from: TransportAddress, now: Milliseconds): boolean {
+    const check = readCheck(message)
+    const local = check && [this.#local, this.#old?.credentials].find((one) => one?.ufrag === check.to)
+    // Our own check, sent back to us, would be authentic only if the peer had our password; it is none of the peer's anyway.
+    if (!check || !local || this.#transactions.get(message.transaction)) return false
+    if (!message.isAuthentic(Buffer.from(local.pwd), 'sha256')) return false
+    const isNew = this.#note(message.transaction, from)
+    if (isNew === undefined) return false
+    const unknown = unknownAttributes(message)
+    if (unknown.length > 0) {
+      const error = { code: ERROR.unknownAttribute, reason: 'Unknown Attribute' }
+      this.#send(writeRefusal(message, error, local.pwd, unknown), from)
+      return true
+    }
+    const role = this.#role.name
+    if (!this.#role.heard(check.role, check.tieBreaker, now)) {
+      this.#send(writeRefusal(message, { code: ERROR.roleConflict, reason: 'Role Conflict' }, local.pwd), from)
+      return true
+    }
+    if (role !== this.#role.name) this.#roleChanged()
+    this.#send(writeAnswer(message, from, local.pwd), from)
+    if (!isNew) return true
+    if (check.from === this.#remote?.ufrag) this.#heardCheck(check, from, now)
+    else this.#remotes.early(from, check)
+    return true
+  }
+
+  /** Remembers a check's transaction; false where it was there before, undefined where it was from elsewhere: that is a replay. */
+  #note(transaction: Buffer, from: TransportAddress): boolean | undefined {
+    const id = keyOf(transaction)
+    const before = this.#seen.get(id)
+    if (before !== undefined) return before === formatTransport(from) ? false : undefined
+    this.#seen.set(id, formatTransport(from))
+    const [oldest] = this.#seen.keys()
+    if (this.#seen.size > MAX_SEEN && oldest !== undefined) this.#seen.delete(oldest)
+    return true
+  }
+
+  /** An authentic check of the peer: RFC 8445 sections 7.3.1.3 to 7.3.1.5. */
+  #heardCheck(check: Check, from: TransportAddress, now: Milliseconds): void {
+    this.#lifeAt = now
+    this.#wasHeard = true
+    if (!this.#list.find(from)) {
+      const isKept = (one: TransportAddress): boolean =>
+        this.#list.pairs.some((pair) => isSameTransport({ ...pair.remote }, one) && pair.hasConsent(now))
+      if (!this.#remotes.heard(from, check.priority, isKept)) return
+      this.#rebuild(now)
+    }
+    const pair = this.#list.find(from)
+    if (!pair) return
+    pair.health.heard(now)
+    if (check.nomination !== undefined && !this.#role.isControlling && this.#nomination.heard(check.nomination, pair)) {
+      pair.probation = 0
+    }
+    if (pair.isUsable(now)) return
+    if (pair.state === 'succeeded') return pair.health.doubt(now)
+    this.#transactions.cancel(pair)
+    this.#list.trigger(pair)
+  }
+
+  /** RFC 8445 section 7.2.5. */
+  #answer(message: StunMessage, from: TransportAddress, now: Milliseconds): boolean {
+    const transaction = this.#transactions.get(message.transaction)
+    if (!transaction || !isSameTransport(from, transaction.pair.to)) return false
+    if (!message.isAuthentic(Buffer.from(transaction.key), 'sha256')) return false
+    const { pair, size, role } = transaction
+    const answer = readAnswer(message)
+    if (!answer) return false
+    this.#transactions.delete(message.transaction)
+    if (pair.isGone) return true
+    this.#lifeAt = now
+    if ('mapped' in answer) {
+      pair.mapped = answer.mapped
+      this.#answered(pair, transaction, now)
+      if (size > 0) pair.mtu.arrived(size, now)
+      return true
+    }
+    if (answer.refused !== ERROR.roleConflict) {
+      this.#fail(pair, `the peer refuses checks (${answer.refused})`, now)
+      return true
+    }
+    if (this.#role.refused(role, now)) this.#roleChanged()
+    if (pair.state === 'succeeded') pair.health.doubt(now)
+    else this.#list.trigger(pair)
+    return true
+  }
+
+  #answered(pair: CandidatePair, { sends, sentAt }: Transaction, now: Milliseconds): void {
+    if (pair.state !== 'succeeded') {
+      if (pair.state !== 'failed') this.#transactions.cancel(pair)
+      pair.mtu = new MtuProbe(pair.base.family)
+      if (this.#usable(now).length === 0) this.#graceUntil = now + GRACE + 2 * (now - sentAt)
+    }
+    pair.succeeded()
+    pair.localKind = this.#localKindOf(pair)
+    // An answer to a check that was sent twice may be to either (Karn).
+    pair.health.answered(sends === 1 ? now - sentAt : undefined, now, this.#fraction)
+  }
+
+  // Which path is used
+
+  #usable(now: Milliseconds): CandidatePair[] {
+    return this.#list.pairs.filter((pair) => pair.isUsable(now))
+  }
+
+  /** Finds what has fallen silent, and what there is no consent for any more. */
+  #judge(now: Milliseconds): void {
+    for (const pair of this.#list.pairs) {
+      if (pair.state !== 'succeeded') continue
+      const { health } = pair
+      if (now >= health.consentUntil) {
+        this.#fail(pair, health.duty === 'none' ? 'not needed: others are better' : 'no answer for 30 seconds', now)
+      } else if (health.isDue(now) && health.isExhausted && !pair.isSilent) {
+        if (health.duty !== 'standby' && health.duty !== 'none') pair.distrust()
+        if (pair !== this.#selected) this.#fail(pair, 'it answers no more', now)
+        else {
+          pair.isSilent = true
+          this.#reviveAll(now)
+        }
+      }
+    }
+  }
+
+  #choose(now: Milliseconds): void {
+    const current = this.#selected
+    const { pair: nominated } = this.#nomination
+    const isControlling = this.#role.isControlling
+    if (current?.isUsable(now)) {
+      if (now - this.#selectedAt > TRUSTED) current.probation = 0
+      const next = isControlling ? this.#better(current, now) : nominated
+      if (!next || next === current || !next.isUsable(now)) return
+      if (isControlling) return this.#select(next, `${describe(next)} is better than ${describe(current)}`, now)
+      if (next.probation === 0 || next.health.isProven(next.probation, now))
+        this.#select(next, `the peer has chosen ${describe(next)}`, now)
       return
     }
-    if (this.#pairs.size >= MAX_PAIRS) return
-    const foundation = `${relay ?? familyOf(to)} ${remote.foundation}`
-    this.#pairs.set(
-      formatTransport(to),
-      new Pair(to, relay === undefined ? 'host' : 'relay', remote.kind, priority, foundation),
-    )
-  }
-
-  /** Of each foundation the best pair is checked first, the others when that worked (RFC 8445 sections 6.1.2.6 and 7.2.5.3.3). */
-  #thaw(now: Milliseconds): void {
-    const all = [...this.#pairs.values()].sort((a, b) => (a.priority < b.priority ? 1 : -1))
-    const busy = new Set(
-      all.filter(({ state }) => state === 'waiting' || state === 'in-progress').map(({ foundation }) => foundation),
-    )
-    for (const pair of all) {
-      if (pair.state !== 'frozen' || busy.has(pair.foundation)) continue
-      busy.add(pair.foundation)
-      pair.renew(now)
+    const next = !isControlling && nominated?.isUsable(now) ? nominated : this.#alternative(current, now)
+    if (next) {
+      const reason = current
+        ? `${describe(current)} ${current.isSilent ? 'went silent' : current.why}`
+        : 'it was the first to work'
+      return this.#select(next, next === nominated && !current ? 'the peer has chosen it' : reason, now)
     }
+    if (current && (!current.hasConsent(now) || current.state !== 'succeeded'))
+      this.#select(undefined, `${describe(current)}: ${current.why || 'is gone'}`, now)
   }
 
-  #remove(key: string, pair: Pair, why: string, now: Milliseconds): void {
-    this.#pairs.delete(key)
-    if (pair === this.#selected) this.#leave(why, now)
-  }
-
-  #restart(now: Milliseconds): void {
-    this.#nomination = 0
-    for (const [key, pair] of [...this.#pairs]) {
-      pair.nominated = 0
-      pair.unproven = 0
-      if (pair === this.#selected) pair.at = now
-      else if (pair.remote === 'prflx') this.#pairs.delete(key)
-      else pair.renew(now)
-    }
-    this.#expectFailure(now)
-  }
-
-  // -- checks --------------------------------------------------------------------------------------------------------------------------
-
-  /** The pair whose check is due: those that the peer asks on first, then by priority. */
-  #next(now: Milliseconds): Pair | undefined {
-    let best: Pair | undefined
-    for (const pair of this.#pairs.values()) {
-      if (pair.at > now) continue
-      if (!best || goesBefore(pair, best)) best = pair
-    }
+  /** What is so much better than a path that works that it is worth a move. */
+  #better(current: CandidatePair, now: Milliseconds): CandidatePair | undefined {
+    const better = this.#usable(now).filter((pair) => {
+      const gain = betterIn(pair, current)
+      if (gain === undefined) return false
+      if (gain === 'kind') return pair.health.isProven(pair.probation, now)
+      return (
+        now - this.#qualityMoveAt >= QUALITY_PAUSE && pair.health.isProven(Math.max(QUALITY_PROOF, pair.probation), now)
+      )
+    })
+    const best = bestOf(better)
+    if (best && betterIn(best, current) === 'quality') this.#qualityMoveAt = now
     return best
   }
 
-  /** Sends a check, or does what its absence of an answer means; false when nothing left. */
-  #check(pair: Pair, now: Milliseconds): boolean {
-    if (this.#isSilent(pair)) {
-      this.#fail(pair, pair.answeredAt > 0 ? 'it has fallen silent' : 'no answer', now)
-      return false
+  /** What to use where the path does not work, or there is none. */
+  #alternative(current: CandidatePair | undefined, now: Milliseconds): CandidatePair | undefined {
+    const usable = this.#usable(now)
+    if (current?.state === 'succeeded') {
+      // Whatever silenced it may have silenced others: only what has answered since counts.
+      const { doubtedAt } = current.health
+      return bestOf(usable.filter(({ health }) => !health.isWaiting || health.answeredAt >= doubtedAt))
     }
-    const isProven = now - Math.max(pair.answeredAt, pair.heardAt) < CONSENT_ENDS
-    if (!isProven && (pair.unproven >= MAX_UNPROVEN || !this.#blind.take(now))) {
-      if (pair.unproven >= MAX_UNPROVEN) this.#fail(pair, 'no answer', now, false)
-      else pair.at = now + 1000 / BLIND.rate
-      return false
-    }
-    if (pair.state === 'waiting') pair.state = 'in-progress'
-    pair.isTriggered = false
-    this.#send(pair, now)
-    return true
+    if (!current && !this.#role.isControlling && now < this.#graceUntil) return undefined
+    return bestOf(usable)
   }
 
-  #send(pair: Pair, now: Milliseconds): void {
+  #select(pair: CandidatePair | undefined, reason: string, now: Milliseconds): void {
+    const before = this.#selected
+    this.#selected = pair
+    this.#selectedAt = now
+    this.#why = reason
+    this.#graceUntil = Number.POSITIVE_INFINITY
+    this.#failAt = pair || !this.#remote ? Number.POSITIVE_INFINITY : now + PATIENCE
+    if (before?.isSilent) this.#fail(before, 'it answers no more', now)
+    if (pair && this.#role.isControlling) this.#nominate(pair, now)
+    if (!pair) this.#reviveAll(now)
+    const path = pair && pathOf(pair)
+    this.#outbox.push(() => this.#events.selected(path, reason))
+  }
+
+  #nominate(pair: CandidatePair, now: Milliseconds): void {
+    this.#nomination.nominate(pair)
+    pair.health.assign('selected', now, this.#fraction)
+    this.#upkeepCheck(pair, now)
+  }
+
+  /** What each pair that works is checked for. */
+  #assign(now: Milliseconds): void {
+    const current = this.#selected
+    const usable = this.#usable(now).sort((a, b) => scoreOf(a) - scoreOf(b))
+    const { pair: nominated } = this.#nomination
+    let contenders = CONTENDERS
+    let standbys = STANDBYS
+    for (const pair of usable) {
+      const mayReplace =
+        current && (this.#role.isControlling ? betterIn(pair, current) !== undefined : pair === nominated)
+      if (pair === current) pair.health.assign('selected', now, this.#fraction)
+      else if (mayReplace && contenders-- > 0) pair.health.assign('proving', now, this.#fraction)
+      else pair.health.assign(standbys-- > 0 ? 'standby' : 'none', now, this.#fraction)
+    }
+  }
+
+  // What is sent
+
+  /** Checks of pairs that work: consent, doubt, proof. */
+  #keepUp(now: Milliseconds): void {
+    const current = this.#selected
+    const isDoubted = current?.health.isWaiting && now - current.health.doubtedAt > 0
+    for (const pair of this.#list.pairs) {
+      if (pair.state !== 'succeeded' || !this.#remote) continue
+      const { health } = pair
+      // To be ready when the path in use turns out to be dead.
+      if (isDoubted && pair !== current && !health.isWaiting && health.answeredAt < current.health.doubtedAt)
+        health.doubt(now)
+      if (health.isDue(now)) this.#upkeepCheck(pair, now)
+    }
+  }
+
+  #upkeepCheck(pair: CandidatePair, now: Milliseconds): void {
+    pair.health.sent(now)
+    this.#check(pair, { purpose: 'upkeep', tries: 1, size: 0, rto: Number.POSITIVE_INFINITY }, now)
+  }
+
+  #probe(now: Milliseconds): void {
+    if (!this.#remote) return
+    for (const pair of this.#list.pairs) {
+      if (!pair.isUsable(now) || !isProbed(pair)) continue
+      const size = pair.mtu.due(now, pair.health.rtt)
+      if (size !== undefined) this.#check(pair, { purpose: 'mtu', tries: 1, size, rto: Number.POSITIVE_INFINITY }, now)
+    }
+  }
+
+  /** Begins checks whose turn it is (RFC 8445 section 6.1.4.2). */
+  #begin(now: Milliseconds): void {
+    this.#checkAt = Number.POSITIVE_INFINITY
+    if (!this.#remote) return
+    for (let pair = this.#next(now); pair; pair = this.#next(now)) {
+      this.#slot ??= this.#pacer.reserve(now)
+      if (this.#slot > now) {
+        this.#checkAt = this.#slot
+        return
+      }
+      this.#slot = undefined
+      this.#budget.take(addressOf(pair), now)
+      this.#list.start(pair)
+      const rto = Math.max(LEAST_RTO, TA * this.#list.unsettled)
+      this.#check(pair, { purpose: 'find', tries: pair.why === '' ? TRIES : RETRY_TRIES, size: 0, rto }, now)
+    }
+  }
+
+  /** The pair to check now; where there is none, `#checkAt` is when there may be one. */
+  #next(now: Milliseconds): CandidatePair | undefined {
+    this.#checkAt = Number.POSITIVE_INFINITY
+    for (const pair of this.#list.due(now)) {
+      if (!this.#isWanted(pair)) continue
+      const wait = this.#budget.wait(addressOf(pair), now)
+      if (wait === 0) return pair
+      this.#checkAt = Math.min(this.#checkAt, now + wait)
+    }
+    if (now - this.#lifeAt < LIFE)
+      for (const pair of this.#list.pairs)
+        if (pair.state === 'failed' && this.#isWanted(pair)) this.#checkAt = Math.min(this.#checkAt, pair.retryAt)
+    return undefined
+  }
+
+  /** Worth to be found out about: it may be better than what there is, or is needed beside it. */
+  #isWanted(pair: CandidatePair): boolean {
+    const current = this.#selected
+    if (!current || current.isSilent || this.#list.isTriggered(pair) || rankOf(pair) < rankOf(current)) return true
+    return this.#list.pairs.filter((one) => one.state === 'succeeded' && one !== current).length < STANDBYS
+  }
+
+  /** Sends again what had no answer, and gives up what had none to the last (RFC 8489 section 6.2.1). */
+  #repeat(now: Milliseconds): void {
+    for (const one of this.#transactions.due(now)) {
+      const { pair } = one
+      if (one.sends >= one.tries) {
+        one.nextAt = Number.POSITIVE_INFINITY
+        if (pair.state === 'in-progress') this.#fail(pair, `no answer to ${one.sends} checks`, now)
+        continue
+      }
+      const wait = this.#budget.wait(addressOf(pair), now)
+      if (wait > 0) {
+        one.nextAt = now + wait
+        continue
+      }
+      this.#budget.take(addressOf(pair), now)
+      one.sends++
+      one.sentAt = now
+      one.rto *= 2
+      one.nextAt = now + (one.sends < one.tries ? one.rto : Math.min(LAST_WAIT, one.rto))
+      this.#send(one.packet, pair.to)
+    }
+  }
+
+  #check(pair: CandidatePair, how: Pick<Transaction, 'purpose' | 'tries' | 'size' | 'rto'>, now: Milliseconds): void {
     const remote = this.#remote
     if (!remote) return
-    const transaction = this.#random(TRANSACTION)
-    const size = pair.tries === 0 ? pair.probe : 0
-    const packet = encodeCheck(
-      {
-        transaction,
-        priority: priorityOf('prflx', 65_535),
-        isControlling: this.#isControlling,
-        tieBreaker: this.#tieBreaker,
-        nomination: this.#nominationFor(pair),
-      },
-      this.#local,
-      remote,
-      size,
-    )
-    pair.checked(transaction.toString('latin1'), size, now)
-    pair.at = now + pair.wait
-    this.#events.output(packet, pair.to)
+    const { name: role, tieBreaker, isControlling } = this.#role
+    const isNominated = isControlling && pair === this.#selected && pair === this.#nomination.pair
+    const check: Check = {
+      to: remote.ufrag,
+      from: this.#local.ufrag,
+      priority: checkPriority(pair.base),
+      role,
+      tieBreaker,
+      nomination: isNominated ? this.#nomination.number : undefined,
+    }
+    const id = this.#options.random(12)
+    const packet = writeCheck(id, check, remote.pwd, how.size)
+    const nextAt = now + how.rto
+    this.#transactions.add({ ...how, id, pair, key: remote.pwd, role, packet, sends: 1, sentAt: now, nextAt })
+    this.#send(packet, pair.to)
   }
 
-  /** Until anything is selected every check nominates its pair: the peer need not be asked again. */
-  #nominationFor(pair: Pair): number {
-    if (!this.#isControlling) return 0
-    if (!this.#selected) return Math.max(1, this.#nomination)
-    return pair === this.#selected ? this.#nomination : 0
+  #send(packet: Buffer, to: TransportAddress): void {
+    this.#outbox.push(() => this.#events.output(packet, to))
   }
 
-  /** True where a pair does not answer any more, or never did. */
-  #isSilent(pair: Pair): boolean {
-    if (pair.state === 'succeeded') return pair.tries >= DOUBTS && this.#hasInstead(pair)
-    return pair.tries >= TRIES
+  // What changes
+
+  #rebuild(now: Milliseconds): void {
+    this.#isStale = false
+    const isOwn = ({ address, port }: TransportAddress): boolean =>
+      this.#candidates.some((own) => own.address === address && own.port === port)
+    const { gone, unnamed } = this.#list.rebuild(this.#bases, this.#remotes.all, {
+      controlling: this.#role.isControlling,
+      own: isOwn,
+      kept: (pair) => pair.state === 'succeeded' && pair.hasConsent(now),
+    })
+    for (const pair of gone) {
+      this.#transactions.drop(pair)
+      this.#nomination.drop(pair)
+      pair.why ||= 'is gone'
+    }
+    for (const pair of unnamed) pair.health.doubt(now)
   }
 
-  /** While there is nothing else, the path in use is asked until consent ends. */
-  #hasInstead(pair: Pair): boolean {
-    if (pair !== this.#selected) return true
-    return [...this.#pairs.values()].some(
-      (other) => other !== pair && other.state === 'succeeded' && other.tries < DOUBTS,
-    )
+  #fail(pair: CandidatePair, why: string, now: Milliseconds): void {
+    pair.fail(why, now)
+    if (!this.#remotes.find(pair.to)) this.#isStale = true
   }
 
-  #fail(pair: Pair, why: string, now: Milliseconds, again = true): void {
-    pair.state = 'failed'
-    pair.why = why
-    pair.proofs = 0
-    const pause = Math.min(MAX_RETRY, RETRY * 2 ** pair.retries++)
-    pair.at = again ? now + pause : Number.POSITIVE_INFINITY
-    pair.tries = 0
-    if (pair === this.#selected) this.#leave(`${formatTransport(pair.to)}: ${why}`, now)
-    this.#thaw(now)
-  }
-
-  /** Consent that ended, and failed pairs that are worth another try. */
-  #expire(now: Milliseconds): void {
-    const selected = this.#selected
-    if (selected && now - selected.answeredAt >= CONSENT_ENDS) this.#fail(selected, 'it has fallen silent', now)
-    for (const [key, pair] of this.#pairs) {
-      if (pair.state !== 'failed' || pair.at > now) continue
-      if (!pair.isTold && pair.retries > 2) this.#remove(key, pair, pair.why, now)
-      else if (!this.#selected || rankOfPair({ ...pair, loss: 0 }) < rankOfPair(this.#selected)) pair.renew(now)
-      else pair.at = now + MAX_RETRY
+  /** Everything that has failed may work now. */
+  #reviveAll(now: Milliseconds): void {
+    for (const pair of this.#list.pairs) {
+      if (pair.state === 'in-progress') this.#transactions.cancel(pair)
+      if (pair.state !== 'succeeded') pair.revive()
+      else pair.health.doubt(now)
     }
   }
 
-  // -- what comes in -------------------------------------------------------------------------------------------------------------------
-
-  #request(message: StunMessage, from: TransportAddress, now: Milliseconds): boolean {
-    const check = readCheck(message, this.#local)
-    // Our own checks come back with the peer's user fragment first, or our tie-breaker.
-    if (!check || check.tieBreaker === this.#tieBreaker) return false
-    if (!this.#agreeOnRoles(check, from)) return true
-    this.#events.output(encodeAnswer(check.transaction, from, this.#local), from)
-    if (this.#remote?.ufrag === check.ufrag) this.#asked(from, check, now)
-    else this.#early = [...this.#early.slice(1 - MAX_EARLY), { from, check }]
-    return true
-  }
-
-  /** RFC 8445 section 7.3.1.1: of two that want the same role the one with the larger tie-breaker controls. False: the other has to change. */
-  #agreeOnRoles(check: IncomingCheck, from: TransportAddress): boolean {
-    if (check.isControlling !== this.#isControlling) return true
-    const shallControl = this.#tieBreaker >= check.tieBreaker
-    if (shallControl !== this.#isControlling) return this.#changeRole()
-    this.#events.output(encodeRoleConflict(check.transaction, this.#local), from)
-    return false
-  }
-
-  #changeRole(): boolean {
-    if (++this.#roleChanges > MAX_ROLE_CHANGES) return false
-    this.#isControlling = !this.#isControlling
-    this.#nomination++
-    return true
-  }
-
-  /** The peer asks from an address: that is checked before others (RFC 8445 sections 7.3.1.3 and 7.3.1.4). */
-  #asked(from: TransportAddress, check: IncomingCheck, now: Milliseconds): void {
-    const pair = this.#pairs.get(formatTransport(from)) ?? this.#learn(from, check.priority)
-    if (!pair) return
-    pair.heardAt = now
-    pair.nominated = Math.max(pair.nominated, check.nomination)
-    if (pair.state === 'succeeded') return this.#nominated(pair, now)
-    if (pair.state === 'in-progress' && pair.tries > 0 && pair.tries < 3 && pair.at - now < 100) return
-    if (pair.state !== 'in-progress') pair.renew(now)
-    pair.isTriggered = true
-    pair.at = now
-  }
-
-  /** An address of the peer that nobody told of (RFC 8445 section 7.3.1.3). */
-  #learn(from: TransportAddress, priority: number): Pair | undefined {
-    const learned = [...this.#pairs.entries()].filter(([, { remote }]) => remote === 'prflx')
-    if (!isUsable(from) || this.#isOwn(from)) return undefined
-    if (learned.length >= MAX_PRFLX || this.#pairs.size >= MAX_PAIRS) {
-      const oldest = learned
-        .filter(([, pair]) => pair !== this.#selected && pair.state !== 'succeeded')
-        .sort(([, a], [, b]) => a.heardAt - b.heardAt)[0]
-      if (!oldest) return undefined
-      this.#pairs.delete(oldest[0])
+  /** Other credentials: everything is found out again, but the path in use is used meanwhile. */
+  #reset(now: Milliseconds): void {
+    this.#transactions.drop()
+    for (const pair of this.#list.pairs) {
+      if (pair === this.#selected && pair.state === 'succeeded') pair.health.doubt(now)
+      else pair.reset()
     }
-    const to = { address: from.address, port: from.port, ...(from.relay !== undefined && { relay: from.relay }) }
-    const local: CandidateKind = from.relay === undefined ? 'host' : 'relay'
-    const pair = new Pair(
+  }
+
+  #roleChanged(): void {
+    this.#list.sort(this.#role.isControlling)
+    this.#nomination.forget(false)
+    if (this.#role.isControlling && this.#selected) this.#nomination.nominate(this.#selected)
+  }
+
+  /** RFC 8445 section 7.2.5.3.1: our candidate is the one that the peer saw. */
+  #localKindOf({ base, mapped }: CandidatePair): CandidateKind {
+    if (base.relay !== undefined) return 'relay'
+    const seen = this.#candidates.filter(
+      (own) => own.kind !== 'relay' && own.address === mapped?.address && own.port === mapped.port,
+    )
+    return seen.find(({ kind }) => kind === 'host')?.kind ?? seen[0]?.kind ?? 'prflx'
+  }
+
+  #tellNames(): void {
+    this.#port?.names([this.#local.ufrag, ...(this.#old ? [this.#old.credentials.ufrag] : [])])
+  }
+
+  readonly #fraction = (): number => this.#options.random(4).readUInt32BE() / 2 ** 32
+
+  #report(pair: CandidatePair): PairReport {
+    const { to, localKind, remote, state, health, mtu } = pair
+    return {
       to,
-      local,
-      'prflx',
-      pairPriority(this.#isControlling, priority, priority),
-      formatTransport(to),
-    )
-    pair.isTold = false
-    this.#pairs.set(formatTransport(to), pair)
-    return pair
-  }
-
-  #answer(message: StunMessage, from: TransportAddress, now: Milliseconds): boolean {
-    const remote = this.#remote
-    const pair = this.#pairs.get(formatTransport(from))
-    const answer = remote && pair && readAnswer(message, remote)
-    if (!answer || !pair.answered(message.transaction.toString('latin1'), now)) return false
-    if (answer.kind === 'role-conflict') {
-      pair.proofs = 0
-      this.#changeRole()
-      pair.renew(now)
-      return true
+      local: localKind,
+      remote: remote.kind,
+      state,
+      isSelected: pair === this.#selected,
+      rtt: health.rtt,
+      loss: health.loss,
+      mtu: mtu.mtu,
+      score: scoreOf(pair),
+      reason: this.#reasonOf(pair),
     }
-    this.#succeeded(pair, answer.as, now)
-    return true
   }
 
-  #succeeded(pair: Pair, seenAs: HostPort, now: Milliseconds): void {
-    const isFirst = pair.state !== 'succeeded'
-    pair.state = 'succeeded'
-    pair.why = ''
-    if (pair.to.relay === undefined) pair.local = this.#kindOf(seenAs)
-    this.#failsAt = Number.POSITIVE_INFINITY
-    if (isFirst) this.#thaw(now)
-    this.#choose(now)
-    pair.at = now + this.#pause(pair)
-  }
-
-  /** How the peer sees us: as one of our candidates, or as none of them. */
-  #kindOf({ address, port }: HostPort): CandidateKind {
-    return (
-      this.#locals.find((one) => one.kind !== 'relay' && one.address === address && one.port === port)?.kind ?? 'prflx'
-    )
-  }
-
-  /** Time until a pair that works is checked again. */
-  #pause(pair: Pair): Milliseconds {
-    if (pair.probe > 0 && pair.probe > pair.mtu) return PROOF_PACE / 3
-    if (pair === this.#selected) return CONSENT * (0.8 + (this.#random(2).readUInt16BE() / 65_536) * 0.4)
-    const selected = this.#selected
-    if (selected && this.#isControlling && isBetter(pair, selected)) return PROOF_PACE
-    const rivals = [...this.#pairs.values()].filter(({ state }) => state === 'succeeded').sort(compare)
-    return rivals.indexOf(pair) <= STANDBYS ? STANDBY : Number.POSITIVE_INFINITY
-  }
-
-  // -- choosing ------------------------------------------------------------------------------------------------------------------------
-
-  /** The first pair that works is used at once, a better one when it has proven itself. */
-  #choose(now: Milliseconds): void {
-    const working = [...this.#pairs.values()].filter(({ state, tries }) => state === 'succeeded' && tries < DOUBTS)
-    const best = working.sort(compare)[0]
-    if (!best) return
-    const selected = this.#selected
-    if (!this.#isControlling) {
-      const wanted = this.#wanted(working)
-      if (wanted && wanted !== selected) return this.#select(wanted, 'the peer has chosen it', now)
-      if (!selected) this.#select(best, 'the first that works', now)
-      return
+  #reasonOf(pair: CandidatePair): string {
+    if (pair === this.#selected) return pair.isSilent ? 'in use, but it answers no more' : `in use: ${this.#why}`
+    switch (pair.state) {
+      case 'succeeded':
+        if (pair.health.duty === 'proving') return 'it works, and is being proven'
+        return pair.health.duty === 'standby' ? 'it works, and stands by' : 'it works, but others are better'
+      case 'failed':
+        return pair.why
+      case 'in-progress':
+        return 'it is being checked'
+      default:
+        return pair.why || (this.#isWanted(pair) ? 'it waits for its turn' : 'not tried: what works is better')
     }
-    if (!selected) return this.#nominate(best, 'the first that works', now)
-    const rival = working.find((pair) => isBetter(pair, selected) && hasProven(pair, now))
-    if (rival)
-      this.#nominate(
-        rival,
-        rankOfPair(rival) < rankOfPair(selected) ? 'a better one has proven itself' : 'it is quicker',
-        now,
-      )
-    else this.#refresh(selected)
-  }
-
-  /** What the controlling side nominated last, among those that work. */
-  #wanted(working: readonly Pair[]): Pair | undefined {
-    const newest = Math.max(...working.map(({ nominated }) => nominated))
-    if (newest === 0) return undefined
-    // Until it has chosen, it nominates all of them: the one in use will do.
-    const nominated = working.filter((pair) => pair.nominated === newest)
-    return this.#selected && nominated.includes(this.#selected) ? this.#selected : nominated.sort(compare)[0]
-  }
-
-  /** The controlling side nominated a pair that works. */
-  #nominated(pair: Pair, now: Milliseconds): void {
-    if (this.#isControlling || pair.nominated === 0) return
-    this.#choose(now)
-  }
-
-  #nominate(pair: Pair, why: string, now: Milliseconds): void {
-    this.#nomination++
-    this.#select(pair, why, now)
-    // The peer learns of it now, unless it knows: its word for us was the first of all.
-    pair.at = now
-  }
-
-  #select(pair: Pair, why: string, now: Milliseconds): void {
-    this.#selected = pair
-    pair.at = Math.min(pair.at, now + this.#pause(pair))
-    this.#path = pathOf(pair)
-    this.#events.selected(this.#path, why)
-  }
-
-  /** Keeps what is told of the path up to date. */
-  #refresh(pair: Pair): void {
-    this.#path = pathOf(pair)
-  }
-
-  /** The present path is gone: the best of the others takes its place at once. */
-  #leave(why: string, now: Milliseconds): void {
-    this.#selected = undefined
-    const working = [...this.#pairs.values()].filter(({ state, tries }) => state === 'succeeded' && tries < DOUBTS)
-    const next = working.sort(compare)[0]
-    // All of them are asked, so that nobody stays with one that is silent too.
-    for (const pair of working) pair.at = now
-    if (next) {
-      if (this.#isControlling) this.#nominate(next, why, now)
-      else this.#select(next, why, now)
-      return
-    }
-    this.#path = undefined
-    for (const pair of this.#pairs.values()) if (pair.state === 'failed' && pair.why !== why) pair.renew(now)
-    this.#expectFailure(now)
-    this.#events.selected(undefined, why)
-  }
-
-  // -- failure -------------------------------------------------------------------------------------------------------------------------
-
-  /** RFC 8863: what is not there yet may still come; but people want to know. */
-  #expectFailure(now: Milliseconds): void {
-    if (!this.#selected) this.#failsAt = now + PATIENCE
-  }
-
-  #tellFailure(): void {
-    this.#failsAt = Number.POSITIVE_INFINITY
-    if (this.#selected) return
-    const tried = [...this.#pairs.values()].filter(({ answeredAt }) => answeredAt === Number.NEGATIVE_INFINITY)
-    const relayed = tried.filter(({ to }) => to.relay !== undefined).length
-    const direct = tried.length - relayed
-    const parts = [
-      `no answer from any of ${direct} addresses`,
-      ...(relayed > 0 ? [`or through relays (${relayed} tried)`] : []),
-    ]
-    this.#events.failed(tried.length === 0 ? 'the peer told no address that can be tried' : parts.join(' '))
-  }
-
-  #reasonOf(pair: Pair): string {
-    if (pair === this.#selected) return 'in use'
-    if (pair.state === 'failed') return pair.why
-    if (pair.state !== 'succeeded') return pair.state === 'in-progress' ? 'no answer yet' : 'not tried yet'
-    if (!this.#selected) return 'works'
-    if (isBetter(pair, this.#selected)) return 'works; it is watched for a while before it is used'
-    return rankOfPair(pair) > rankOfPair(this.#selected)
-      ? 'works; what is in use is a better kind'
-      : 'works; not quicker than what is in use'
-  }
-
-  /** One of our own addresses, at which only we can be. */
-  #isOwn({ address, port, relay }: TransportAddress): boolean {
-    return this.#locals.some(
-      (one) => one.address === address && one.port === port && (one.relay === relay || one.kind === 'host'),
-    )
   }
 }
 
-const familyOf = ({ address }: { readonly address: string }): 4 | 6 => (address.includes(':') ? 6 : 4)
-
-/** Triggered checks first (RFC 8445 section 6.1.4.2), then what is in use, then by priority. */
-function goesBefore(one: Pair, other: Pair): boolean {
-  if (one.isTriggered !== other.isTriggered) return one.isTriggered
-  if ((one.state === 'succeeded') !== (other.state === 'succeeded')) return one.state === 'succeeded'
-  if (one.tries !== other.tries) return one.tries < other.tries
-  return one.priority > other.priority
+function pathOf(pair: CandidatePair): SelectedPath {
+  const { to, localKind: local, remote, health, mtu } = pair
+  return { to, kind: kindOf(pair), local, remote: remote.kind, rtt: health.rtt, mtu: mtu.mtu }
 }
 
-function hasProven(pair: Pair, now: Milliseconds): boolean {
-  return pair.proofs >= PROOFS && now - pair.provenSince >= PROVING && pair.tries <= 1
+function bestOf(pairs: readonly CandidatePair[]): CandidatePair | undefined {
+  return pairs.reduce<CandidatePair | undefined>(
+    (best, one) => (best && scoreOf(best) <= scoreOf(one) ? best : one),
+    undefined,
+  )
 }
 
-/** RFC 8445 section 6.1.2.3. */
-function pairPriority(isControlling: boolean, local: number, remote: number): bigint {
-  const [controlling, controlled] = (isControlling ? [local, remote] : [remote, local]).map(BigInt) as [bigint, bigint]
-  const [least, most] = controlling < controlled ? [controlling, controlled] : [controlled, controlling]
-  return (least << 32n) + 2n * most + (controlling > controlled ? 1n : 0n)
+function describe(pair: CandidatePair): string {
+  return `${pair.key} (${kindOf(pair)})`
 }
 
-/** Nobody can be at the others: loopback, everyone's addresses, and what lacks its zone. */
-function isUsable({ address, port }: HostPort): boolean {
-  const scope = scopeOf(address)
-  const isGroup = address.includes(':') ? /^ff/i.test(address) : Number(address.split('.', 1)[0]) >= 224
-  if (port < 1 || scope === 'loopback' || isGroup) return false
-  return scope !== 'link-local' || !address.includes(':') || address.includes('%')
+/** Which packets fit is of interest. */
+function isProbed({ health: { duty } }: CandidatePair): boolean {
+  return duty === 'selected' || duty === 'proving'
 }
 
-const ORDER: readonly CandidateKind[] = ['host', 'mapped', 'srflx', 'prflx', 'relay']
-
-function pathOf({ to, local, remote, rtt, mtu }: Pair): SelectedPath {
-  const kind = ORDER[Math.max(ORDER.indexOf(local), ORDER.indexOf(remote))] ?? 'relay'
-  return { to, kind, local, remote, rtt, mtu: Math.max(mtu, LEAST_MTU) }
+/** What the budget counts: each way to each address. */
+function addressOf({ key }: CandidatePair): string {
+  return key
 }

@@ -25,7 +25,10 @@ export function basesOf(
   const direct = families.flatMap((family): Base[] => {
     const own = candidates.filter((one) => one.kind !== 'relay' && familyOf(one.address) === family)
     if (own.length === 0 && had.has(family)) return []
-    const priority = Math.max(priorityOf('host', 0), ...own.filter(({ kind }) => kind === 'host').map((one) => one.priority))
+    const priority = Math.max(
+      priorityOf('host', 0),
+      ...own.filter(({ kind }) => kind === 'host').map((one) => one.priority),
+    )
     return [{ family, relay: undefined, priority, foundation: `ip${family}` }]
   })
   const relays = candidates.flatMap(({ kind, relay, address, priority, foundation }): Base[] =>

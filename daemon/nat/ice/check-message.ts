@@ -64,8 +64,7 @@ export function readCheck(message: StunMessage): Check | undefined {
     priority: priority.readUInt32BE(),
     role: controlling ? 'controlling' : 'controlled',
     tieBreaker,
-    nomination:
-      message.has(ATTRIBUTE.useCandidate) && nomination?.length === 4 ? nomination.readUInt32BE() : undefined,
+    nomination: message.has(ATTRIBUTE.useCandidate) && nomination?.length === 4 ? nomination.readUInt32BE() : undefined,
   }
 }
 
@@ -75,16 +74,28 @@ export function writeAnswer(request: StunMessage, from: HostPort, key: string): 
     .finish({ integrity: { sha256: Buffer.from(key) } })
 }
 
-export function writeRefusal(request: StunMessage, error: StunError, key: string, unknown: readonly number[] = []): Buffer {
-  const writer = new StunWriter('error', METHOD.binding, request.transaction).add(ATTRIBUTE.errorCode, encodeError(error))
+export function writeRefusal(
+  request: StunMessage,
+  error: StunError,
+  key: string,
+  unknown: readonly number[] = [],
+): Buffer {
+  const writer = new StunWriter('error', METHOD.binding, request.transaction).add(
+    ATTRIBUTE.errorCode,
+    encodeError(error),
+  )
   if (unknown.length > 0) writer.add(ATTRIBUTE.unknownAttributes, encodeUnknownAttributes(unknown))
   return writer.finish({ integrity: { sha256: Buffer.from(key) } })
 }
 
-/** How its receiver saw us, or the code of its refusal. Throws `peer.malformed`. */
-export function readAnswer(message: StunMessage): { readonly mapped: HostPort } | { readonly refused: number } {
-  if (message.class === 'error') return { refused: decodeError(message.get(ATTRIBUTE.errorCode) ?? NOTHING).code }
-  return { mapped: decodeXorAddress(message.get(ATTRIBUTE.xorMappedAddress) ?? NOTHING, message.transaction) }
+/** How its receiver saw us, or the code of its refusal; undefined for what is neither. */
+export function readAnswer(message: StunMessage): { readonly mapped: HostPort } | { readonly refused: number } | undefined {
+  try {
+    if (message.class === 'error') return { refused: decodeError(message.get(ATTRIBUTE.errorCode) ?? NOTHING).code }
+    return { mapped: decodeXorAddress(message.get(ATTRIBUTE.xorMappedAddress) ?? NOTHING, message.transaction) }
+  } catch {
+    return undefined
+  }
 }
 
 const NOTHING = Buffer.alloc(0)

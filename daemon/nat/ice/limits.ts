@@ -2,8 +2,9 @@
  * What a hostile peer can make us do at most (RFC 8445 section 19.5.1). Addresses that have answered a check, which nobody else can do for
  * them, are not held to these: they get consent checks and a few probes.
  */
-import type { Milliseconds } from '../../types.ts'
+
 import { type Allowance, TokenBucket, TokenBuckets } from '../../token-bucket.ts'
+import type { Milliseconds } from '../../types.ts'
 
 /** Pairs of one agent (RFC 8445 section 6.1.2.5). */
 export const MAX_PAIRS = 100
@@ -52,25 +53,19 @@ export class CheckBudget {
   /** Takes what a check of this address costs; false when it may not be sent now. */
   take(address: string, now: Milliseconds): boolean {
     if (this.wait(address, now) > 0) return false
-    return this.#pace.take(now) && this.#sustained.take(now) && this.#addresses.take(address, now)
+    this.#pace.use(1, now)
+    this.#sustained.use(1, now)
+    this.#addresses.of(address, now).use(1, now)
+    return true
   }
 
   /** How long until a check of this address may be sent; 0 for now. */
   wait(address: string, now: Milliseconds): Milliseconds {
-    return Math.max(this.paceWait(now), until(this.#addresses.of(address, now), ADDRESS, now))
+    return Math.max(this.paceWait(now), this.#addresses.of(address, now).until(now))
   }
 
   /** How long until a check of any address may be sent. */
   paceWait(now: Milliseconds): Milliseconds {
-    return Math.max(until(this.#pace, PACE, now), until(this.#sustained, SUSTAINED, now))
+    return Math.max(this.#pace.until(now), this.#sustained.until(now))
   }
-}
-
-function until(bucket: TokenBucket, { rate }: Allowance, now: Milliseconds): Milliseconds {
-  if (bucket.take(now)) {
-    bucket.use(-1, now)
-    return 0
-  }
-  // A bucket tells when it is no longer in debt; a whole token takes at most as long as one token takes to come.
-  return Math.max(1, Math.min(bucket.wait(now) || Number.POSITIVE_INFINITY, 1000 / rate))
 }

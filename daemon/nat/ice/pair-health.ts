@@ -1,0 +1,173 @@
+/** Whether a pair that was found still works: consent (RFC 7675), doubt and proof. */
+import { RoundTrip } from '../../datagram/round-trip.ts'
+import type { Milliseconds } from '../../types.ts'
+
+/** RFC 7675 section 5.1: without an answer for so long nothing may be sent there. */
+const CONSENT: Milliseconds = 30_000
+/** What a pair is checked for; each has its own pace. */
+export type Duty = 'selected' | 'proving' | 'standby' | 'none'
+/** Between checks that are answered: of the path in use (RFC 7675 section 5.1, Ts), of those that stand by. Each varies by a fifth. */
+const INTERVAL = { selected: 5000, standby: 10_000 } as const
+/** Between checks that prove a pair: until there are `PROOF` in a row, then while it is on probation. */
+const PROVING: Milliseconds = 150
+const PROBATION: Milliseconds = 500
+/** Answers in a row that prove a pair, the first one included. */
+const PROOF = 4
+/** An unanswered check is repeated after a round trip and its jitter, within these bounds. */
+const LEAST_REPEAT: Milliseconds = 100
+const MOST_REPEAT: Milliseconds = 400
+const FIRST_REPEAT: Milliseconds = 250
+/** So many in a row unanswered, and the pair is silent; more where something of the peer still comes that way. */
+const TRIES = { selected: 5, proving: 4, standby: 4, none: 4 } as const
+const TRIES_WHILE_HEARD = 10
+/** A silent path is checked at growing intervals. */
+const MOST_SILENT: Milliseconds = 2000
+/** Traffic that came at least so often, and stops, is missed after the same time. */
+const ACTIVE: Milliseconds = 1000
+const MISSED: Milliseconds = 400
+/** Weight of the latest check in the loss. */
+const LOSS_GAIN = 1 / 16
+
+const NEVER = Number.NEGATIVE_INFINITY
+const INFINITE = Number.POSITIVE_INFINITY
+
+export class PairHealth {
+  readonly #roundTrip = new RoundTrip()
+  #duty: Duty = 'none'
+  #next: Milliseconds = INFINITE
+  #sentAt: Milliseconds = NEVER
+  #answeredAt: Milliseconds = NEVER
+  #heardAt: Milliseconds = NEVER
+  #doubtedAt: Milliseconds = NEVER
+  #missedAt: Milliseconds = INFINITE
+  #unanswered = 0
+  #answers = 0
+  #provenSince: Milliseconds = INFINITE
+  #loss = 0
+
+  get rtt(): Milliseconds | undefined {
+    return this.#roundTrip.smoothed
+  }
+
+  /** Part of the checks that were not answered: 0 to 1, the last dozen counting most. */
+  get loss(): number {
+    return this.#loss
+  }
+
+  get duty(): Duty {
+    return this.#duty
+  }
+
+  /** The moment until which packets may be sent there. */
+  get consentUntil(): Milliseconds {
+    return this.#answeredAt + CONSENT
+  }
+
+  get answeredAt(): Milliseconds {
+    return this.#answeredAt
+  }
+
+  /** When the first of the checks left that have no answer yet. */
+  get doubtedAt(): Milliseconds {
+    return this.#unanswered > 0 ? this.#doubtedAt : INFINITE
+  }
+
+  /** The last check has no answer yet. */
+  get isWaiting(): boolean {
+    return this.#unanswered > 0
+  }
+
+  get deadline(): Milliseconds {
+    return Math.min(this.#next, this.#missedAt)
+  }
+
+  /** So many checks had no answer that this pair is not to be relied upon. */
+  get isExhausted(): boolean {
+    const isHeard = this.#heardAt > this.#doubtedAt
+    return this.#unanswered >= (isHeard ? TRIES_WHILE_HEARD : TRIES[this.#duty])
+  }
+
+  /** It has answered long enough, without a gap, to be chosen in place of one that works. */
+  isProven(probation: Milliseconds, now: Milliseconds): boolean {
+    return this.#answers >= PROOF && now - this.#provenSince >= probation
+  }
+
+  /** What it is checked for from now on. */
+  assign(duty: Duty, now: Milliseconds, random: () => number): void {
+    if (duty === this.#duty) return
+    this.#duty = duty
+    if (this.#unanswered === 0) this.#next = this.#afterAnswer(Math.max(this.#sentAt, NEVER), random)
+    if (this.#next < now) this.#next = now
+  }
+
+  /** Asks now, or as soon as may be after the last time. */
+  doubt(now: Milliseconds): void {
+    this.#next = Math.min(this.#next, Math.max(now, this.#sentAt + LEAST_REPEAT))
+  }
+
+  stop(): void {
+    this.#duty = 'none'
+    this.#next = INFINITE
+    this.#missedAt = INFINITE
+    this.#unanswered = 0
+    this.#answers = 0
+    this.#provenSince = INFINITE
+  }
+
+  /** Something authentic of the peer came that way. */
+  heard(now: Milliseconds): void {
+    const isActive = now - this.#heardAt <= ACTIVE
+    this.#heardAt = now
+    if (isActive && this.#duty === 'selected') this.#missedAt = now + MISSED + 2 * (this.#roundTrip.jitter ?? 0)
+  }
+
+  /** True when a check is to be sent now. */
+  isDue(now: Milliseconds): boolean {
+    if (now >= this.#missedAt) {
+      this.#missedAt = INFINITE
+      this.doubt(now)
+    }
+    return now >= this.#next
+  }
+
+  sent(now: Milliseconds): void {
+    if (this.#unanswered === 0) this.#doubtedAt = now
+    else this.#loss += (1 - this.#loss) * LOSS_GAIN
+    this.#unanswered++
+    this.#sentAt = now
+    const excess = this.#unanswered - TRIES.selected
+    this.#next = now + (excess < 0 ? this.#repeat : Math.min(MOST_SILENT, this.#repeat * 2 ** Math.min(excess, 5)))
+    if (this.#unanswered > 1) {
+      this.#answers = 0
+      this.#provenSince = INFINITE
+    }
+  }
+
+  /** A check was answered; `rtt` where that is known for sure. */
+  answered(rtt: Milliseconds | undefined, now: Milliseconds, random: () => number): void {
+    if (rtt !== undefined) this.#roundTrip.sample(rtt)
+    this.#loss -= this.#loss * LOSS_GAIN
+    this.#unanswered = 0
+    this.#answers++
+    this.#provenSince = Math.min(this.#provenSince, now)
+    this.#answeredAt = now
+    this.#next = this.#afterAnswer(Math.max(this.#sentAt, now - MOST_REPEAT), random)
+  }
+
+  get #repeat(): Milliseconds {
+    const { smoothed, jitter } = this.#roundTrip
+    if (smoothed === undefined) return FIRST_REPEAT
+    return Math.min(MOST_REPEAT, Math.max(LEAST_REPEAT, smoothed + 4 * (jitter ?? smoothed / 4)))
+  }
+
+  #afterAnswer(sentAt: Milliseconds, random: () => number): Milliseconds {
+    switch (this.#duty) {
+      case 'proving':
+        return sentAt + (this.#answers < PROOF ? PROVING : PROBATION)
+      case 'none':
+        return INFINITE
+      default:
+        return sentAt + INTERVAL[this.#duty] * (0.8 + 0.4 * random())
+    }
+  }
+}
