@@ -4,11 +4,14 @@ import { PartylineError } from '../errors.ts'
 import type { TransportAddress } from '../nat/transport-address.ts'
 import type { UdpEndpoint } from '../network/udp-endpoint.ts'
 import type { Refusals } from '../refusals.ts'
+import type { Milliseconds } from '../types.ts'
 import { UdxCarrier } from './udx-carrier.ts'
 import { streamOf } from './udx-packet.ts'
 
-/** Carriers at once. */
+/** Carriers at once, those included that closed a moment ago. */
 const MAX_CARRIERS = 1024
+/** How long the last packets of a carrier may take through this host's own port. */
+const LAST_PACKETS: Milliseconds = 100
 
 interface UdxCarriersOptions {
   readonly endpoint: UdpEndpoint
@@ -53,12 +56,12 @@ export class UdxCarriers {
    */
   open(id: number, to?: TransportAddress): UdxCarrier {
     const { endpoint, clock, send, limit = MAX_CARRIERS } = this.#options
-    if (this.#byId.size >= limit) throw new PartylineError('local.limit', `there are ${limit} links over UDX`)
+    if (this.#byLoopId.size >= limit) throw new PartylineError('local.limit', `there are ${limit} links over UDX`)
     if (this.#byId.has(id) || this.#byLoopId.has(id)) throw new PartylineError('local.limit', 'the stream id is in use')
     const loopId = this.freeId()
     const onClose = (): void => {
       this.#byId.delete(id)
-      this.#byLoopId.delete(loopId)
+      clock.after(LAST_PACKETS, () => this.#byLoopId.delete(loopId))
     }
     const carrier = new UdxCarrier({ id, loopId, endpoint, clock, send, onClose })
     this.#byId.set(id, carrier)

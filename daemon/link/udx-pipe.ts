@@ -30,6 +30,8 @@ export class UdxPipe extends Duplex {
     super({ allowHalfOpen: true, readableHighWaterMark: WINDOW / 4 })
     this.#stream = stream
     this.#clock = clock
+    // A carrier may break while nobody listens yet, or any more; that it closes tells enough.
+    this.on('error', () => {})
     let reason: Error | undefined
     stream.on('error', (error: Error) => {
       reason = error

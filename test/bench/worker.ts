@@ -14,6 +14,7 @@ import type { Reach, Setup, Transport } from './transport.ts'
 const TRANSPORTS: Readonly<Record<string, () => Promise<Transport>>> = {
   'node-tls': async () => (await import('./subjects/node-tls.ts')).nodeTls,
   unix: async () => (await import('./subjects/node-tls.ts')).unix,
+  'udx-link': async () => (await import('./subjects/udx-link.ts')).udxLink,
   'bare-udp': async () => (await import('./subjects/bare-udp.ts')).bareUdp,
   'partyline-bare': async () => (await import('./subjects/partyline-bare.ts')).partylineBare,
   'partyline-app': async () => (await import('./subjects/partyline-app.ts')).partylineApp,
