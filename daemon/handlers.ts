@@ -1,5 +1,13 @@
 import type { Handlers, RawAnswer } from '../ipc/api.ts'
-import type { PeerView, Result, SessionView, SettingView, StatisticsView, StatusView } from '../ipc/methods.ts'
+import type {
+  PathView,
+  PeerView,
+  Result,
+  SessionView,
+  SettingView,
+  StatisticsView,
+  StatusView,
+} from '../ipc/methods.ts'
 import { needsRestart, type SettingsStore } from './config/store.ts'
 import type { Doctor } from './doctor/doctor.ts'
 import { PartylineError } from './errors.ts'
@@ -40,6 +48,7 @@ export interface HandlerParts {
   readonly settings: SettingsStore
   readonly name: () => string
   readonly status: () => StatusView
+  readonly paths: (peer: PeerId) => PathView[]
   readonly metrics: () => Promise<Result<'metrics.read'>>
   readonly stop: () => void
 }
@@ -119,7 +128,7 @@ function peerHandlers({ book, people, identity, sessions }: HandlerParts): Group
   }
 }
 
-function sessionHandlers({ book, people, sessions, holds }: HandlerParts): Group<'sessions'> {
+function sessionHandlers({ book, people, sessions, holds, paths }: HandlerParts): Group<'sessions'> {
   return {
     'sessions.open': async ({ peer, timeout, hold }, caller) => {
       const started = performance.now()
@@ -138,6 +147,7 @@ function sessionHandlers({ book, people, sessions, holds }: HandlerParts): Group
       const session = await sessions.open(people.host(peer))
       return { rtt: await session.ping(), route: session.facts.route }
     },
+    'sessions.paths': ({ peer }) => paths(people.host(peer)),
     'sessions.statistics': ({ peer }) => statisticsView(sessionTo(sessions, people.host(peer)).statistics()),
     'sessions.fake': ({ peer, ...partial }) => {
       const session = sessionTo(sessions, people.host(peer))

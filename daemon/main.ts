@@ -11,6 +11,7 @@ import { type Clock, systemClock, type Timer } from './clock.ts'
 import { SettingsStore } from './config/store.ts'
 import { Connector } from './connect/connector.ts'
 import { routeOf } from './connect/route.ts'
+import { Upgrades } from './connect/upgrades.ts'
 import { SealedPort } from './datagram/datagram-port.ts'
 import { BeaconDiscovery } from './discovery/beacon/beacon.ts'
 import type { DiscoveryMethod } from './discovery/discovery.ts'
@@ -30,6 +31,7 @@ import { LinkListener } from './link/tls-listen.ts'
 import { tlsOptions } from './link/tls-options.ts'
 import { createLogger, type LogEntry, type Logger } from './logger.ts'
 import { renderMetrics } from './metrics.ts'
+import { Nat } from './nat/nat.ts'
 import type { Network } from './network/network.ts'
 import { SystemNetwork } from './network/system-network.ts'
 import { UdpEndpoint } from './network/udp-endpoint.ts'
@@ -45,6 +47,7 @@ import { PresenceService } from './services/presence.ts'
 import { SessionHolds } from './services/session-holds.ts'
 import { StreamService } from './services/streams.ts'
 import { SessionManager } from './session/session-manager.ts'
+import { SessionSignaller } from './signaling/session-signaller.ts'
 import type { Milliseconds } from './types.ts'
 import { VERSION } from './version.ts'
 import { Xmpp } from './xmpp/xmpp.ts'
@@ -120,6 +123,8 @@ class Daemon implements RunningDaemon {
   readonly #udp: UdpEndpoint
   readonly #connector: Connector
   readonly #sessions: SessionManager
+  readonly #nat: Nat
+  readonly #upgrades: Upgrades
   readonly #messages: MessageService
   readonly #streams: StreamService
   readonly #files: FileService
@@ -185,13 +190,18 @@ class Daemon implements RunningDaemon {
 
     // Links: the port, dialling, and the election of one link per peer.
     const handshake = settings.get('link.handshake-timeout')
+    const instance = randomBytes(8).toString('hex')
     this.#connector = new Connector({
       self: identity.peer,
-      instance: randomBytes(8).toString('hex'),
+      instance,
       clock,
       logger: logger.part('connect'),
       refusals,
       dial: createTlsDial(tls),
+      traversal: {
+        reaches: (peer) => this.#nat.traversal.reaches(peer),
+        look: (peer, failed) => this.#nat.traversal.look(peer, failed),
+      },
       addressesOf: (peer) => book.addresses(peer),
       interfaces: () => this.#network.interfaces(),
       isBlocked,
@@ -222,7 +232,7 @@ class Daemon implements RunningDaemon {
       clock,
       refusals,
       endpoint: this.#udp,
-      send: (packet, to) => void this.#udp.send(packet, to),
+      send: (packet, to) => this.#nat.send(packet, to),
       interfaces: () => this.#network.interfaces(),
     })
 
@@ -246,9 +256,10 @@ class Daemon implements RunningDaemon {
       },
       onOpened: (session, { name, port }) => {
         const { facts } = session
-        // The port it listens on, not the one it dialled from, is where it can be reached again.
-        const address = port > 0 ? { address: facts.remote.address, port } : undefined
-        book.connected(facts.peer, name, facts.route, address)
+        // The port it listens on, not the one it dialled from, is where it can be reached again; a hole in a NAT is no such place.
+        const isListening = port > 0 && facts.carrier === 'tcp'
+        book.connected(facts.peer, name, facts.route, isListening ? { address: facts.remote.address, port } : undefined)
+        this.#upgrades.news(facts.peer)
         publish('sessions.opened', { session: sessionView(facts, book) })
         this.#files.sessionOpened(facts.peer)
         this.#messages.sessionOpened(session)
@@ -257,6 +268,7 @@ class Daemon implements RunningDaemon {
         const { facts } = session
         if (change.to === null) book.disconnected(facts.peer)
         else book.connected(facts.peer, book.get(facts.peer).name, facts.route, undefined)
+        this.#upgrades.news(facts.peer)
         publish('sessions.changed', { session: sessionView(facts, book), ...change })
         if (change.to === null) void this.#network.check()
       },
@@ -330,6 +342,35 @@ class Daemon implements RunningDaemon {
       onChat: (from, text, via) => this.#chat.arrived(from, text, via),
       onComposing: (from, composing) => this.#chat.composing(from, composing),
     })
+    this.#xmpp.signals.add(
+      new SessionSignaller(this.#messages, (peer) => this.#sessions.get(peer)?.facts.state === 'open'),
+    )
+    this.#nat = new Nat({
+      self: identity.peer,
+      instance,
+      clock,
+      logger,
+      refusals,
+      settings,
+      endpoint: this.#udp,
+      network: this.#network,
+      tls,
+      signals: this.#xmpp.signals,
+      // Who is seen on a network of ours or at a hub may open a session; others have to be trusted first.
+      isWelcome: (peer) => book.isPresent(peer) || book.get(peer).trust === 'trusted',
+      onLink: (link) => void (link.dialled ? this.#connector.take(link) : this.#connector.accept(link, () => {})),
+    })
+    this.#upgrades = new Upgrades({
+      self: identity.peer,
+      clock,
+      interfaces: () => this.#network.interfaces(),
+      addressesOf: (peer) => book.addresses(peer),
+      present: (peer) => {
+        const facts = this.#sessions.get(peer)?.facts
+        return facts?.state === 'open' ? facts : undefined
+      },
+      upgrade: (peer, addresses) => this.#connector.upgrade(peer, addresses),
+    })
     this.#history = history
     this.#chat = new ChatService({
       clock,
@@ -369,13 +410,17 @@ class Daemon implements RunningDaemon {
     book.onChange((peer, change) => {
       if (change === 'gone') return publish('peers.gone', { id: peer, name: book.get(peer).name })
       publish('peers.changed', { peer: book.get(peer) })
-      if (book.isPresent(peer)) this.#files.peerSeen(peer)
+      if (!book.isPresent(peer)) return
+      this.#files.peerSeen(peer)
+      this.#upgrades.seen(peer)
     })
     this.#network.onChange((change) => {
       const { appeared, vanished, altered, slept } = change
       publish('network.changed', { appeared: [...appeared], vanished: [...vanished], altered: [...altered], slept })
       this.#udp.setInterfaces(change.interfaces)
+      this.#nat.networkChanged(change.interfaces)
       this.#sessions.networkChanged(change.interfaces)
+      for (const { facts } of this.#sessions.list()) this.#upgrades.news(facts.peer)
     })
     settings.onChange(() => this.#discovery.rename(this.name))
     settings.onChange(() => history.settingsChanged())
@@ -397,6 +442,7 @@ class Daemon implements RunningDaemon {
         settings,
         name: () => this.name,
         status: () => this.#status(),
+        paths: (peer) => this.#nat.paths(peer),
         metrics: () => this.#metrics(),
         stop: () => setImmediate(() => void this.stop()),
       }),
@@ -427,6 +473,7 @@ class Daemon implements RunningDaemon {
     try {
       await Promise.all([this.#network.start(), this.#openPort(port ?? this.#settings.get('port'), port !== undefined)])
       this.#udp.setInterfaces(this.#network.interfaces())
+      this.#nat.networkChanged(this.#network.interfaces())
       await this.#ipc.listen({ app: this.places.appSocket, control: this.places.controlSocket, appMode: 0o600 })
       await this.#discovery.start(
         { peer: this.#book.self, name: this.name, port: this.port },
@@ -469,6 +516,8 @@ class Daemon implements RunningDaemon {
     this.#measuring?.cancel()
     // Goodbyes first, while there is still something to say them with.
     await Promise.all([this.#discovery.stop(), this.#sessions.stop(), this.#xmpp.stop()])
+    this.#upgrades.stop()
+    await this.#nat.close()
     this.#files.close()
     this.#connector.stop()
     await Promise.all([this.#ipc.stop(), this.#listener.stop(), this.#udp.close(), this.#network.stop()])
@@ -545,7 +594,7 @@ class Daemon implements RunningDaemon {
         addresses: addresses.map(({ address }) => address),
       })),
       discovery: this.#discovery.states().map((state) => ({ ...state })),
-      internet: { state: 'unused', detail: 'This version uses the local network only.' },
+      internet: this.#nat.status(),
       peers: this.#book.counts(),
       sessions: this.#sessions.list().length,
       links: this.#listener.counts,

@@ -124,7 +124,7 @@ const path = z.object({
   state: z.string().describe('frozen, waiting, in-progress, succeeded or failed, as RFC 8445 has them.'),
   used: z.boolean(),
   rtt: milliseconds.nullable(),
-  loss: z.number().nullable().describe('Share of the checks that were not answered, 0 to 1.'),
+  loss: z.number().describe('Share of the checks that were not answered, 0 to 1.'),
   mtu: count.describe('Largest UDP payload that is known to arrive; 0 while unknown.'),
   reason: z.string().describe('Why it is used, or why not.'),
 })

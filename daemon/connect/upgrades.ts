@@ -28,6 +28,8 @@ interface UpgradesOptions {
 export class Upgrades {
   readonly #options: UpgradesOptions
   readonly #timers = new Map<PeerId, Timer>()
+  /** The better addresses that each peer was seen at last. */
+  readonly #tried = new Map<PeerId, string>()
   #isStopped = false
 
   constructor(options: UpgradesOptions) {
@@ -40,6 +42,16 @@ export class Upgrades {
     this.#plan(peer, self < peer ? FIRST : SECOND)
   }
 
+  /** The peer was seen somewhere: that is news only where its address is. */
+  seen(peer: PeerId): void {
+    const better = this.#better(peer)
+      .map(({ address, port }) => `${address} ${port}`)
+      .join()
+    if (better === '' || better === this.#tried.get(peer)) return
+    this.#tried.set(peer, better)
+    this.news(peer)
+  }
+
   /** Safe to call twice. */
   stop(): void {
     this.#isStopped = true
@@ -50,7 +62,8 @@ export class Upgrades {
   #plan(peer: PeerId, pause: Milliseconds): void {
     this.#timers.get(peer)?.cancel()
     this.#timers.delete(peer)
-    if (this.#isStopped || !this.#isImprovable(peer)) return
+    if (this.#isStopped) return
+    if (!this.#isImprovable(peer)) return void this.#tried.delete(peer)
     const timer = this.#options.clock.after(pause, () => void this.#try(peer, pause))
     this.#timers.set(peer, timer)
   }

@@ -2,6 +2,7 @@ import Udx from 'udx-native'
 import type { Clock, Timer } from '../clock.ts'
 import { PartylineError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import type { TransportAddress } from '../nat/transport-address.ts'
 import type { Refusals } from '../refusals.ts'
 import type { HostPort, Milliseconds } from '../types.ts'
 import { plainAddress } from './addresses.ts'
@@ -113,6 +114,11 @@ export class UdpEndpoint {
   /** Gives all datagrams of a kind to `handler`, instead of to the one before; returns the way to stop that. */
   handle(kind: DatagramKind, handler: DatagramHandler): () => void {
     return this.#demultiplexer.handle(kind, handler)
+  }
+
+  /** Hands over a datagram that did not come to the port itself. */
+  deliver(packet: Buffer, from: TransportAddress): void {
+    this.#take(packet, from)
   }
 
   /** Tells of destinations to which nothing can be sent, some of them before `send` returns; returns the way to stop that. */
@@ -246,7 +252,7 @@ export class UdpEndpoint {
     return zone === undefined ? undefined : `${address}%${zone}`
   }
 
-  #take(packet: Buffer, from: HostPort): void {
+  #take(packet: Buffer, from: TransportAddress): void {
     if (packet.length > MAX_DATAGRAM) return this.#options.refusals.count('peer.oversized')
     try {
       this.#demultiplexer.deliver(packet, from)

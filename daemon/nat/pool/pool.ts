@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import type { Clock, Timer } from '../../clock.ts'
-import type { Logger } from '../../logger.ts'
 import { formatHostPort, type NetworkInterface } from '../../network/network.ts'
 import type { HostPort, Milliseconds } from '../../types.ts'
 import { type CandidateKind, type LocalCandidate, MAX_REMOTE_CANDIDATES, priorityOf } from '../candidate.ts'
@@ -31,7 +30,6 @@ export type Share = 'all' | 'relay' | 'none'
 
 interface PoolOptions {
   readonly clock: Clock
-  readonly logger: Logger
   /** The UDP port; 0 while there is none. */
   readonly port: () => number
   readonly hasFamily: (family: 4 | 6) => boolean

@@ -1,0 +1,212 @@
+import { randomBytes } from 'node:crypto'
+import type { PathView, StatusView } from '../../ipc/methods.ts'
+import type { Clock } from '../clock.ts'
+import type { SettingsStore } from '../config/store.ts'
+import { toPartylineError } from '../errors.ts'
+import type { Link } from '../link/link.ts'
+import type { tlsOptions } from '../link/tls-options.ts'
+import { UdxCarriers } from '../link/udx-carriers.ts'
+import { shakeHands } from '../link/udx-link.ts'
+import type { Logger } from '../logger.ts'
+import { formatHostPort, type Network, type NetworkInterface } from '../network/network.ts'
+import type { UdpEndpoint } from '../network/udp-endpoint.ts'
+import type { Refusals } from '../refusals.ts'
+import type { SignalExchange } from '../signaling/signaller.ts'
+import type { PeerId } from '../types.ts'
+import { IceMux } from './ice/mux.ts'
+import type { PairReport } from './ice/pair-report.ts'
+import { CandidatePool, type Share } from './pool/pool.ts'
+import { systemResolve } from './pool/resolver.ts'
+import { parseStunServer } from './pool/stun-server.ts'
+import { StunMessage } from './stun/message.ts'
+import type { TransportAddress } from './transport-address.ts'
+import { Traversal } from './traversal.ts'
+import { Relays } from './turn/relays.ts'
+import { parseTurnServer } from './turn/server-uri.ts'
+
+interface NatOptions {
+  readonly self: PeerId
+  /** Random at each start: 16 hexadecimal digits. */
+  readonly instance: string
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly refusals: Refusals
+  readonly settings: SettingsStore
+  readonly endpoint: UdpEndpoint
+  readonly network: Network
+  readonly tls: ReturnType<typeof tlsOptions>
+  readonly signals: SignalExchange
+  /** True for a peer that may make this host look for a way to it. */
+  readonly isWelcome: (peer: PeerId) => boolean
+  /** Takes a link, dialled here or there. */
+  readonly onLink: (link: Link) => void
+}
+
+/** First bytes of what a peer may send through a relay: STUN, sealed datagrams and UDX (see `daemon/network/demultiplexer.ts`). */
+const isForPeers = (first = 0): boolean => first <= 3 || (first >= 0xd0 && first <= 0xdf) || first === 0xff
+
+/** Everything that gets through NAT, built and wired: candidates and relays that all peers share, and ways to each peer. */
+export class Nat {
+  readonly traversal: Traversal
+  readonly #options: NatOptions
+  readonly #relays: Relays
+  readonly #pool: CandidatePool
+  readonly #mux: IceMux
+  readonly #carriers: UdxCarriers
+  readonly #stops: readonly (() => void)[]
+
+  constructor(options: NatOptions) {
+    const { clock, logger, refusals, settings, endpoint, network, tls } = options
+    this.#options = options
+    this.#mux = new IceMux({ refusals })
+    this.#relays = new Relays({
+      clock,
+      logger: logger.part('turn'),
+      endpoint,
+      random: randomBytes,
+      onData: (packet, from) => this.#relayed(packet, from),
+    })
+    this.#pool = new CandidatePool({
+      clock,
+      port: () => endpoint.port,
+      hasFamily: (family) => !endpoint.missing.has(family),
+      send: (packet, to) => void endpoint.send(packet, to),
+      random: randomBytes,
+      resolve: systemResolve,
+      relays: this.#relays,
+    })
+    const send = (packet: Buffer, to: TransportAddress): void => this.send(packet, to)
+    this.#carriers = new UdxCarriers({ endpoint, clock, refusals, send })
+    this.traversal = new Traversal({
+      ...options,
+      logger: logger.part('traversal'),
+      mux: this.#mux,
+      carriers: this.#carriers,
+      families: () => ([4, 6] as const).filter((family) => !endpoint.missing.has(family)),
+      interfaces: () => network.interfaces(),
+      candidates: () => this.#pool.candidates(),
+      network: () => this.#pool.summary(),
+      send,
+      shakeHands: (carrier, role, expected, signal) => shakeHands(carrier, { role, tls, expected, signal }),
+      want: () => this.#pool.want(),
+    })
+    this.#configure()
+    this.#stops = [
+      settings.onChange(() => this.#configure()),
+      this.#pool.onChange(() => this.traversal.candidatesChanged()),
+      endpoint.handle('stun', (packet, from) => this.#stun(packet, from)),
+      endpoint.handle('channel-data', (packet, from) => {
+        if (!this.#relays.receiveChannelData(packet, from)) refusals.count('peer.malformed')
+      }),
+      endpoint.onSendError((to, code) => this.traversal.sendFailed(to, code)),
+    ]
+  }
+
+  /** Sends straight from the UDP port, or through a relay of ours. */
+  send(packet: Buffer, to: TransportAddress): void {
+    if (to.relay === undefined) this.#options.endpoint.send(packet, to)
+    else this.#relays.send(packet, to)
+  }
+
+  /** The interfaces there are now. */
+  networkChanged(interfaces: readonly NetworkInterface[]): void {
+    this.#pool.networkChanged(interfaces)
+    this.#relays.networkChanged()
+    this.traversal.networkChanged()
+  }
+
+  /** What the socket tells of the internet. */
+  status(): StatusView['internet'] {
+    const stun = this.#pool.state().map(({ server, state, mapped, roundTrip, detail }) => ({
+      server,
+      kind: 'stun' as const,
+      state,
+      address: mapped ? formatHostPort(mapped) : '',
+      rtt: roundTrip ?? null,
+      detail,
+    }))
+    const turn = this.#relays.state().map(({ server, state, relay, roundTrip, reason = '' }) => ({
+      server,
+      kind: 'turn' as const,
+      state,
+      address: relay?.relayed.map(formatHostPort).join(' ') ?? '',
+      rtt: roundTrip ?? null,
+      detail: reason,
+    }))
+    const servers = [...stun, ...turn]
+    const known = servers.filter(({ address }) => address !== '').length
+    if (servers.length === 0)
+      return { state: 'unused', detail: 'No STUN or TURN server is set (`nat.stun`, `nat.turn`).', servers }
+    if (known > 0) return { state: 'ready', detail: `${known} of ${servers.length} servers answer.`, servers }
+    if (this.#pool.isActive) return { state: 'failed', detail: 'No server has answered.', servers }
+    return { state: 'idle', detail: 'Servers are asked when a path through NAT is looked for.', servers }
+  }
+
+  /** What the socket tells of the paths to a peer. */
+  paths(peer: PeerId): PathView[] {
+    return this.traversal.pairs(peer).map(pathView)
+  }
+
+  /** Gives relays back; resolves when that is done, or after a second. Safe to call twice. */
+  async close(): Promise<void> {
+    this.traversal.close()
+    this.#carriers.close()
+    this.#pool.close()
+    for (const stop of this.#stops) stop()
+    await this.#relays.close()
+  }
+
+  /** Takes up the settings; what cannot be read in them is left out, and said. */
+  #configure(): void {
+    const { settings, logger } = this.#options
+    const read = <T>(key: 'nat.stun' | 'nat.turn', parse: (text: string) => T): T[] =>
+      settings.get(key).flatMap((text) => {
+        try {
+          return [parse(text)]
+        } catch (error) {
+          logger.warn('a server in the settings is left out', { setting: key, error: toPartylineError(error).message })
+          return []
+        }
+      })
+    const share = settings.get('nat.share') as Share
+    this.#relays.setServers(share === 'none' ? [] : read('nat.turn', parseTurnServer))
+    this.#pool.configure(read('nat.stun', parseStunServer), share)
+  }
+
+  #stun(packet: Buffer, from: TransportAddress): void {
+    const { clock, refusals } = this.#options
+    let message: StunMessage
+    try {
+      message = StunMessage.decode(packet)
+    } catch {
+      return refusals.count('peer.malformed')
+    }
+    if (from.relay === undefined) {
+      if (this.#relays.receiveStun(message, packet, from)) return
+      if (this.#pool.receive(message, from)) return
+    }
+    if (this.#mux.receive(message, from, clock.now())) this.traversal.worked()
+  }
+
+  /** A relay brought something. */
+  #relayed(packet: Buffer, from: TransportAddress): void {
+    const { endpoint, refusals } = this.#options
+    if (isForPeers(packet[0])) endpoint.deliver(packet, from)
+    else refusals.count('peer.malformed')
+  }
+}
+
+function pathView({ to, local, remote, state, isSelected, rtt, loss, mtu, reason }: PairReport): PathView {
+  return {
+    to: formatHostPort(to),
+    via: to.relay ?? '',
+    local,
+    remote,
+    state,
+    used: isSelected,
+    rtt: rtt ?? null,
+    loss,
+    mtu,
+    reason,
+  }
+}

@@ -1,0 +1,392 @@
+import { randomBytes } from 'node:crypto'
+import type { Clock, Timer } from '../clock.ts'
+import { PartylineError, toPartylineError } from '../errors.ts'
+import type { Link, LinkPath, PathChange } from '../link/link.ts'
+import type { UdxCarrier } from '../link/udx-carrier.ts'
+import type { UdxCarriers } from '../link/udx-carriers.ts'
+import type { Logger } from '../logger.ts'
+import type { NetworkInterface } from '../network/network.ts'
+import type { Milliseconds, PeerId, Route } from '../types.ts'
+import type { LocalCandidate } from './candidate.ts'
+import { explainFailure } from './failure.ts'
+import { IceAgent, type IceCredentials, type SelectedPath } from './ice/agent.ts'
+import { newCredentials } from './ice/credentials.ts'
+import type { IceMux } from './ice/mux.ts'
+import type { PairReport } from './ice/pair-report.ts'
+import { routeOfPath } from './path-route.ts'
+import type { Description, RendezvousSignal } from './rendezvous/description.ts'
+import { Rendezvous } from './rendezvous/rendezvous.ts'
+import { formatTransport, type TransportAddress } from './transport-address.ts'
+
+/** How long it goes on when nobody here or there wants anything of it. */
+const LINGER: Milliseconds = 5000
+/** How long a peer's wish for a link counts. */
+const THEIR_WISH: Milliseconds = 15_000
+/** When those who look are told that there is no way: before their own patience of ten seconds ends. */
+const PATIENCE: Milliseconds = 9000
+/** Time for a handshake, and the pause before another is tried. */
+const HANDSHAKE: Milliseconds = 5000
+const REDIAL: Milliseconds = 200
+/** How long links wait for another path when theirs is gone. */
+const PATHLESS: Milliseconds = 3000
+/** Links beside a session's own whose handshake is not done. */
+const MAX_TAKEN = 64
+
+/** What the traversals of all peers share. */
+export interface TraversalParts {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly mux: IceMux
+  readonly carriers: UdxCarriers
+  readonly families: () => readonly (4 | 6)[]
+  readonly interfaces: () => readonly NetworkInterface[]
+  readonly candidates: () => readonly LocalCandidate[]
+  readonly network: () => Description['network']
+  /** Straight from the port, or through a relay. */
+  readonly send: (packet: Buffer, to: TransportAddress) => void
+  /** TLS over a carrier. */
+  readonly shakeHands: (
+    carrier: UdxCarrier,
+    role: 'client' | 'server',
+    peer: PeerId,
+    signal: AbortSignal,
+  ) => Promise<Link>
+}
+
+interface PeerTraversalOptions extends TraversalParts {
+  readonly peer: PeerId
+  readonly edition: { readonly instance: string; readonly attempt: number }
+  /** True on the side that dials links: the same one as long as the two live. It is the controlling ICE agent too. */
+  readonly dials: boolean
+  readonly signal: (signal: RendezvousSignal) => void
+  readonly onLink: (link: Link) => void
+  /** Told what became of every pair. */
+  readonly onEnd: (pairs: readonly PairReport[]) => void
+}
+
+/** Finds paths to one peer, makes links over them, and moves those as better paths are found and worse ones fail. */
+export class PeerTraversal {
+  readonly #options: PeerTraversalOptions
+  readonly #credentials: IceCredentials
+  readonly #agent: IceAgent
+  readonly #rendezvous: Rendezvous
+  readonly #unregister: () => void
+  readonly #closing = new AbortController()
+  readonly #looking = new Set<(error: PartylineError) => void>()
+  readonly #carriers = new Set<UdxCarrier>()
+  /** Links that want to hear of another path. */
+  readonly #listeners = new Set<(change: PathChange) => void>()
+  /** How often a link was wished for, here and there; and until when their last wish counts. */
+  #calls = 0
+  #theirCalls = 0
+  #theirWishUntil: Milliseconds = 0
+  /** The stream of the link that this side dials, or accepts. */
+  #stream = 0
+  #isDialling = false
+  /** The link that was dialled or accepted last, while it lives. */
+  #main: Link | undefined
+  /** Links beside it whose handshake is not done. */
+  #taken = 0
+  #theirs: Description | undefined
+  #path: SelectedPath | undefined
+  #route: Route | undefined
+  #why = 'nothing answered'
+  #pathless: Timer | undefined
+  #timer: Timer | undefined
+  #timerAt = Number.POSITIVE_INFINITY
+  #unwantedSince: Milliseconds | undefined
+
+  constructor(options: PeerTraversalOptions) {
+    const { clock, edition, signal } = options
+    this.#options = options
+    const now = clock.now()
+    this.#credentials = newCredentials(randomBytes)
+    this.#agent = new IceAgent(
+      {
+        now,
+        random: randomBytes,
+        isControlling: options.dials,
+        local: this.#credentials,
+        families: options.families(),
+      },
+      {
+        output: (packet, to) => options.send(packet, to),
+        selected: (path, reason) => this.#selected(path, reason),
+        failed: (reason) => {
+          this.#why = reason
+          this.#fail()
+        },
+      },
+    )
+    this.#unregister = options.mux.register(this.#agent)
+    this.#rendezvous = new Rendezvous(edition, {
+      signal,
+      described: (description) => this.#described(description),
+      left: () => {
+        this.#theirWishUntil = 0
+      },
+    })
+    this.#agent.setLocal(options.candidates(), now)
+    this.#schedule()
+  }
+
+  /** Every pair of addresses that was tried, and why it is used or not. */
+  pairs(): readonly PairReport[] {
+    return this.#agent.pairs()
+  }
+
+  /** Somebody here wants a link; `failed` is called once if there is no way. Returns the way to stop. */
+  look(failed: (error: PartylineError) => void): () => void {
+    const { clock } = this.#options
+    this.#looking.add(failed)
+    const patience = clock.after(PATIENCE, () => this.#looking.has(failed) && this.#fail())
+    this.#calls++
+    if (this.#options.dials) this.#dial()
+    this.#describe()
+    return () => {
+      patience.cancel()
+      this.#looking.delete(failed)
+      this.#schedule()
+    }
+  }
+
+  /** Takes a signal of the peer. */
+  receive(signal: RendezvousSignal): void {
+    this.#rendezvous.receive(signal, this.#options.clock.now())
+    this.#schedule()
+  }
+
+  /** There are other candidates than before. */
+  candidatesChanged(): void {
+    this.#agent.setLocal(this.#options.candidates(), this.#options.clock.now())
+    this.#describe()
+  }
+
+  networkChanged(): void {
+    const now = this.#options.clock.now()
+    this.#agent.networkChanged(now)
+    this.#rendezvous.nudge(now)
+    this.#schedule()
+  }
+
+  /** Nothing could be sent to an address. */
+  sendFailed(to: TransportAddress, code: string): void {
+    this.#agent.sendFailed(to, code, this.#options.clock.now())
+    this.#schedule()
+  }
+
+  /** The agent was given a message. */
+  worked(): void {
+    this.#schedule()
+  }
+
+  /** Ends its links. Safe to call twice. */
+  close(): void {
+    if (this.#closing.signal.aborted) return
+    const pairs = this.pairs()
+    this.#closing.abort()
+    this.#timer?.cancel()
+    this.#pathless?.cancel()
+    this.#unregister()
+    this.#rendezvous.close()
+    this.#agent.close()
+    for (const carrier of this.#carriers) carrier.destroy()
+    for (const failed of this.#looking) failed(new PartylineError('local.stopping'))
+    this.#looking.clear()
+    this.#options.onEnd(pairs)
+  }
+
+  #described(description: Description): void {
+    const { clock, dials } = this.#options
+    const now = clock.now()
+    this.#theirs = description
+    const { ufrag, pwd, candidates, link, calls } = description
+    this.#agent.setRemote({ ufrag, pwd }, candidates, now)
+    if (calls > this.#theirCalls) {
+      this.#theirWishUntil = now + THEIR_WISH
+      if (dials) this.#dial()
+    }
+    this.#theirCalls = calls
+    if (!dials && link !== 0 && link !== this.#stream) this.#accept(link)
+    if (this.#rendezvous.isSilent) this.#describe()
+  }
+
+  /** Tells the peer what there is to tell now. */
+  #describe(): void {
+    const { clock, candidates, network } = this.#options
+    this.#rendezvous.describe(
+      {
+        ...this.#credentials,
+        candidates: candidates(),
+        link: this.#options.dials ? this.#stream : 0,
+        calls: this.#calls,
+        network: network(),
+      },
+      clock.now(),
+    )
+    this.#schedule()
+  }
+
+  /** Dials a link over the path there is, or will be; not while there is one, or one is dialled. */
+  #dial(): void {
+    if (this.#main || this.#isDialling) return
+    this.#isDialling = true
+    this.#stream = this.#options.carriers.freeId()
+    this.#describe()
+    if (this.#path) void this.#shakeHands(this.#stream, 'client', this.#path.to)
+  }
+
+  /** The peer dials on this stream; what it says may be there before its packets are, or come after them. */
+  #accept(stream: number): void {
+    this.#stream = stream
+    void this.#shakeHands(stream, 'server', this.#path?.to)
+  }
+
+  async #shakeHands(stream: number, role: 'client' | 'server', to: TransportAddress | undefined): Promise<void> {
+    const { clock, logger, onLink, peer } = this.#options
+    try {
+      const link = await this.#open(stream, role, to, this.#closing.signal)
+      if (role === 'client') this.#isDialling = false
+      this.#main = link
+      link.socket.once('close', () => {
+        if (this.#main === link) this.#main = undefined
+        this.#schedule()
+      })
+      onLink(link)
+    } catch (error) {
+      const { code, message } = toPartylineError(error)
+      logger.debug('a link over UDX failed', { peer, stream, role, code, message })
+      if (role === 'server' || this.#closing.signal.aborted) return
+      clock.after(REDIAL, () => {
+        this.#isDialling = false
+        if (this.#isWanted(clock.now())) this.#dial()
+      })
+    }
+  }
+
+  /** A link on a stream of its own. */
+  async #open(
+    stream: number,
+    role: 'client' | 'server',
+    to: TransportAddress | undefined,
+    signal: AbortSignal,
+  ): Promise<Link> {
+    const { carriers, shakeHands, peer, clock } = this.#options
+    const carrier = carriers.open(stream, to)
+    this.#carriers.add(carrier)
+    carrier.socket.once('close', () => {
+      this.#carriers.delete(carrier)
+      this.#schedule()
+    })
+    const late = new AbortController()
+    const timer = clock.after(HANDSHAKE, () => late.abort())
+    try {
+      const link = await shakeHands(carrier, role, peer, AbortSignal.any([signal, late.signal, this.#closing.signal]))
+      return Object.assign(link, { path: this.#linkPath() })
+    } catch (error) {
+      carrier.destroy()
+      throw error
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  /** The path below its links, all of which go the same way. */
+  #linkPath(): LinkPath {
+    const route = (): Route => this.#route ?? 'punched'
+    const to = (): TransportAddress => this.#path?.to ?? NOWHERE
+    return {
+      get route() {
+        return route()
+      },
+      get to() {
+        return to()
+      },
+      onChange: (listener) => {
+        this.#listeners.add(listener)
+        return () => this.#listeners.delete(listener)
+      },
+      beside: (announce, signal) => {
+        const stream = this.#options.carriers.freeId()
+        announce(stream)
+        return this.#open(stream, 'client', this.#path?.to, signal)
+      },
+      take: (stream) => void this.#take(stream),
+    }
+  }
+
+  async #take(stream: number): Promise<void> {
+    const { logger, onLink, peer } = this.#options
+    if (this.#taken >= MAX_TAKEN || this.#closing.signal.aborted) return
+    this.#taken++
+    try {
+      onLink(await this.#open(stream, 'server', this.#path?.to, this.#closing.signal))
+    } catch (error) {
+      logger.debug('a link beside another failed', { peer, stream, error: toPartylineError(error).message })
+    } finally {
+      this.#taken--
+    }
+  }
+
+  #selected(path: SelectedPath | undefined, reason: string): void {
+    const { clock, interfaces, logger, peer } = this.#options
+    const from = this.#route
+    this.#path = path
+    this.#pathless?.cancel()
+    if (!path) {
+      logger.info('a path was lost', { peer, reason })
+      this.#pathless = clock.after(PATHLESS, () => {
+        for (const carrier of this.#carriers) carrier.destroy()
+      })
+      return
+    }
+    const to = routeOfPath(path, interfaces())
+    this.#route = to
+    logger.info('a path was chosen', { peer, route: to, to: formatTransport(path.to), reason })
+    for (const carrier of this.#carriers) carrier.move(path.to)
+    if (from) for (const listener of [...this.#listeners]) listener({ from, to, reason })
+    const isBegun = this.#carriers.size > 0
+    if (this.#options.dials && this.#isDialling && !isBegun) void this.#shakeHands(this.#stream, 'client', path.to)
+  }
+
+  /** Tells those who look that there is no way. */
+  #fail(): void {
+    const message = explainFailure(this.#options.network(), this.#theirs?.network, this.#why)
+    const looking = [...this.#looking]
+    this.#looking.clear()
+    for (const failed of looking) failed(new PartylineError('network.no-path', message))
+    this.#schedule()
+  }
+
+  #isWanted(now: Milliseconds): boolean {
+    return this.#looking.size > 0 || this.#carriers.size > 0 || now < this.#theirWishUntil
+  }
+
+  /** Sets the timer to what is due next; one that is early enough is left alone. */
+  #schedule(): void {
+    if (this.#closing.signal.aborted) return
+    const { clock } = this.#options
+    const now = clock.now()
+    if (this.#isWanted(now)) this.#unwantedSince = undefined
+    else this.#unwantedSince ??= now
+    const end =
+      this.#unwantedSince === undefined ? Math.max(now, this.#theirWishUntil) + 1 : this.#unwantedSince + LINGER
+    const deadline = Math.min(this.#agent.deadline, this.#rendezvous.deadline, end > now ? end : now + LINGER)
+    if (this.#timer && this.#timerAt <= deadline) return
+    this.#timer?.cancel()
+    this.#timerAt = deadline
+    this.#timer = clock.after(Math.max(1, deadline - now), () => this.#tick())
+  }
+
+  #tick(): void {
+    this.#timer = undefined
+    const now = this.#options.clock.now()
+    this.#agent.tick(now)
+    this.#rendezvous.tick(now)
+    if (this.#unwantedSince !== undefined && now >= this.#unwantedSince + LINGER && !this.#isWanted(now)) this.close()
+    else this.#schedule()
+  }
+}
+
+/** No address: nothing can be sent there. */
+const NOWHERE: TransportAddress = { address: '0.0.0.0', port: 0 }

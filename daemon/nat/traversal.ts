@@ -1,0 +1,137 @@
+import type { WayFinder } from '../connect/connector.ts'
+import { PartylineError, toPartylineError } from '../errors.ts'
+import type { Link } from '../link/link.ts'
+import type { Refusals } from '../refusals.ts'
+import type { SignalExchange } from '../signaling/signaller.ts'
+import type { PeerId } from '../types.ts'
+import type { PairReport } from './ice/pair-report.ts'
+import { PeerTraversal, type TraversalParts } from './peer-traversal.ts'
+import { decodeRendezvous, encodeRendezvous, type RendezvousSignal } from './rendezvous/description.ts'
+import type { TransportAddress } from './transport-address.ts'
+
+/** The topic of the signals. */
+const TOPIC = 'ice'
+/** Peers to which ways are looked for or used at one time. */
+const MAX_PEERS = 1024
+/** Searches that are over and can still be asked about. */
+const MAX_PAST = 64
+
+interface TraversalOptions extends TraversalParts {
+  readonly self: PeerId
+  /** Random at each start: 16 hexadecimal digits. */
+  readonly instance: string
+  readonly refusals: Refusals
+  readonly signals: SignalExchange
+  /** True for a peer that may make this host look for a way to it. */
+  readonly isWelcome: (peer: PeerId) => boolean
+  /** Takes a link, dialled here or there. */
+  readonly onLink: (link: Link) => void
+  /** Keeps candidates fresh until what it returns is called. */
+  readonly want: () => () => void
+}
+
+/** Ways to peers that no address leads to: one ICE agent for each, on candidates and a socket that all share. */
+export class Traversal implements WayFinder {
+  readonly #options: TraversalOptions
+  readonly #peers = new Map<PeerId, PeerTraversal>()
+  /** What became of the last search for each, the longest ago first. */
+  readonly #past = new Map<PeerId, readonly PairReport[]>()
+  readonly #stopListening: () => void
+  #attempts = 0
+  #isClosed = false
+
+  constructor(options: TraversalOptions) {
+    this.#options = options
+    this.#stopListening = options.signals.handle(TOPIC, (peer, content) => this.#receive(peer, content))
+  }
+
+  /** Peers to which ways are looked for or used now. */
+  get size(): number {
+    return this.#peers.size
+  }
+
+  reaches(peer: PeerId): boolean {
+    return !this.#isClosed && (this.#peers.has(peer) || this.#options.signals.reaches(peer).length > 0)
+  }
+
+  look(peer: PeerId, failed: (error: PartylineError) => void): () => void {
+    const traversal = this.#begin(peer)
+    if (traversal) return traversal.look(failed)
+    failed(new PartylineError('local.limit', `ways to ${MAX_PEERS} peers are looked for already`))
+    return () => {}
+  }
+
+  /** Every pair of addresses that was tried with a peer, best first, and why it is used or not. */
+  pairs(peer: PeerId): readonly PairReport[] {
+    return this.#peers.get(peer)?.pairs() ?? this.#past.get(peer) ?? []
+  }
+
+  candidatesChanged(): void {
+    for (const traversal of this.#peers.values()) traversal.candidatesChanged()
+  }
+
+  networkChanged(): void {
+    for (const traversal of this.#peers.values()) traversal.networkChanged()
+  }
+
+  /** An agent was given a message: its deadline may be another one now. */
+  worked(): void {
+    for (const traversal of this.#peers.values()) traversal.worked()
+  }
+
+  sendFailed(to: TransportAddress, code: string): void {
+    for (const traversal of this.#peers.values()) traversal.sendFailed(to, code)
+  }
+
+  /** Safe to call twice. */
+  close(): void {
+    this.#isClosed = true
+    this.#stopListening()
+    for (const traversal of [...this.#peers.values()]) traversal.close()
+  }
+
+  #receive(peer: PeerId, content: Uint8Array): void {
+    const { isWelcome, refusals, logger } = this.#options
+    if (this.#isClosed) return
+    if (!isWelcome(peer)) return refusals.count('policy.refused')
+    try {
+      const signal = decodeRendezvous(content)
+      const known = this.#peers.get(peer)
+      if (known) known.receive(signal)
+      else if (signal.kind === 'describe') this.#begin(peer)?.receive(signal)
+    } catch (error) {
+      const { code, message } = toPartylineError(error)
+      refusals.count(code)
+      logger.debug('a description was refused', { peer, code, message })
+    }
+  }
+
+  #begin(peer: PeerId): PeerTraversal | undefined {
+    const { self, instance, signals, onLink, want } = this.#options
+    const known = this.#peers.get(peer)
+    if (known || this.#isClosed || this.#peers.size >= MAX_PEERS) return known
+    const release = want()
+    const traversal: PeerTraversal = new PeerTraversal({
+      ...this.#options,
+      peer,
+      edition: { instance, attempt: ++this.#attempts },
+      dials: self < peer,
+      signal: (signal: RendezvousSignal) => void signals.send(peer, TOPIC, encodeRendezvous(signal)),
+      onLink,
+      onEnd: (pairs) => {
+        release()
+        this.#peers.delete(peer)
+        this.#remember(peer, pairs)
+      },
+    })
+    this.#peers.set(peer, traversal)
+    return traversal
+  }
+
+  #remember(peer: PeerId, pairs: readonly PairReport[]): void {
+    this.#past.delete(peer)
+    this.#past.set(peer, pairs)
+    const [oldest] = this.#past.keys()
+    if (this.#past.size > MAX_PAST && oldest !== undefined) this.#past.delete(oldest)
+  }
+}
