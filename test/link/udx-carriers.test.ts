@@ -169,8 +169,7 @@ describe('carriers over UDX', () => {
       near.socket.write(Buffer.alloc(1024 * 1024))
       a.carriers.receive(message, { ...b.at(), relay: 'turn' })
     }
-    const broken = once(far.socket, 'close')
-    near.socket.on('error', () => {})
+    const broken = new Promise((closed) => far.socket.once('close', closed))
     for (let i = 0; i < 40 && !far.socket.destroyed; i++) {
       lie()
       await sleep(20)
