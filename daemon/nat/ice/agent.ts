@@ -28,6 +28,8 @@ const LEAST_RTO: Milliseconds = 500
 /** A check is sent so often before its pair has failed: the first time, and when it is tried again. */
 const TRIES = 4
 const RETRY_TRIES = 3
+/** The first time and one more make seven. */
+const ROUNDS = 2
 /** After the last of them. */
 const LAST_WAIT: Milliseconds = 2000
 /** Until it is told that nothing works. Checks go on: a peer may be late (RFC 8863). */
@@ -124,7 +126,8 @@ export class IceAgent {
   #slot: Milliseconds | undefined
   #checkAt: Milliseconds = Number.POSITIVE_INFINITY
   #failAt: Milliseconds = Number.POSITIVE_INFINITY
-  #graceUntil: Milliseconds = Number.POSITIVE_INFINITY
+  /** Until then a nomination is waited for; undefined: none is. */
+  #graceUntil: Milliseconds | undefined
   #lifeAt: Milliseconds
   #qualityMoveAt: Milliseconds = Number.NEGATIVE_INFINITY
   #wasHeard = false
@@ -157,7 +160,7 @@ export class IceAgent {
   /** When `tick` is to be called next; infinite for not at all. */
   get deadline(): Milliseconds {
     if (this.#isClosed) return Number.POSITIVE_INFINITY
-    let first = Math.min(this.#checkAt, this.#failAt, this.#graceUntil, this.#transactions.deadline)
+    let first = Math.min(this.#checkAt, this.#failAt, this.#graceUntil ?? this.#failAt, this.#transactions.deadline)
     for (const pair of this.#list.pairs) {
       if (pair.state !== 'succeeded') continue
       first = Math.min(first, pair.health.deadline, pair.health.consentUntil)
@@ -248,7 +251,7 @@ export class IceAgent {
     const pair = this.#list.find(from)
     if (this.#isClosed || !pair) return
     this.#lifeAt = now
-    pair.health.heard(now)
+    pair.health.carried(now)
   }
 
   /** The system could not send there. */
@@ -309,6 +312,7 @@ export class IceAgent {
       this.#old = undefined
       this.#tellNames()
     }
+    if (this.#graceUntil !== undefined && now >= this.#graceUntil) this.#graceUntil = undefined
     this.#repeat(now)
     this.#judge(now)
     this.#choose(now)
@@ -497,7 +501,7 @@ export class IceAgent {
       const { doubtedAt } = current.health
       return bestOf(usable.filter(({ health }) => !health.isWaiting || health.answeredAt >= doubtedAt))
     }
-    if (!current && !this.#role.isControlling && now < this.#graceUntil) return undefined
+    if (!current && !this.#role.isControlling && this.#graceUntil !== undefined) return undefined
     return bestOf(usable)
   }
 
@@ -506,7 +510,7 @@ export class IceAgent {
     this.#selected = pair
     this.#selectedAt = now
     this.#why = reason
-    this.#graceUntil = Number.POSITIVE_INFINITY
+    this.#graceUntil = undefined
     this.#failAt = pair || !this.#remote ? Number.POSITIVE_INFINITY : now + PATIENCE
     if (before?.isSilent) this.#fail(before, 'it answers no more', now)
     if (pair && this.#role.isControlling) this.#nominate(pair, now)
@@ -581,23 +585,31 @@ export class IceAgent {
       this.#budget.take(addressOf(pair), now)
       this.#list.start(pair)
       const rto = Math.max(LEAST_RTO, TA * this.#list.unsettled)
-      this.#check(pair, { purpose: 'find', tries: pair.why === '' ? TRIES : RETRY_TRIES, size: 0, rto }, now)
+      this.#check(pair, { purpose: 'find', tries: pair.failures === 0 ? TRIES : RETRY_TRIES, size: 0, rto }, now)
     }
   }
 
   /** The pair to check now; where there is none, `#checkAt` is when there may be one. */
   #next(now: Milliseconds): CandidatePair | undefined {
     this.#checkAt = Number.POSITIVE_INFINITY
-    for (const pair of this.#list.due(now)) {
+    for (const pair of this.#list.due(now, (one) => this.#mayRetry(one, now))) {
       if (!this.#isWanted(pair)) continue
       const wait = this.#budget.wait(addressOf(pair), now)
       if (wait === 0) return pair
       this.#checkAt = Math.min(this.#checkAt, now + wait)
     }
-    if (now - this.#lifeAt < LIFE)
-      for (const pair of this.#list.pairs)
-        if (pair.state === 'failed' && this.#isWanted(pair)) this.#checkAt = Math.min(this.#checkAt, pair.retryAt)
+    for (const pair of this.#list.pairs)
+      if (pair.state === 'failed' && this.#mayRetry(pair, now)) this.#checkAt = Math.min(this.#checkAt, pair.retryAt)
     return undefined
+  }
+
+  /**
+   * What never answered gets as many checks as one transaction may have (RFC 8489 section 6.2.1, Rc), then no more until there is news; or ever
+   * rarer ones while there is a path, for then the peer lives. What has answered at some time is asked for longer.
+   */
+  #mayRetry(pair: CandidatePair, now: Milliseconds): boolean {
+    if (!this.#isWanted(pair) || now - this.#lifeAt >= LIFE) return false
+    return pair.isProven || pair.failures < ROUNDS || (this.#selected?.isUsable(now) ?? false)
   }
 
   /** Worth to be found out about: it may be better than what there is, or is needed beside it. */

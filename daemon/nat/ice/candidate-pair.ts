@@ -68,6 +68,11 @@ export class CandidatePair {
     return now < this.health.consentUntil && !this.isGone
   }
 
+  /** How often it has failed since there was any news of it. */
+  get failures(): number {
+    return this.#failures
+  }
+
   /** RFC 8445 section 6.1.2.6: pairs of one foundation are likely to come out alike. */
   get foundation(): string {
     return `${this.base.foundation} ${this.remote.foundation}`
@@ -103,6 +108,7 @@ export class CandidatePair {
     this.state = 'waiting'
     this.isSilent = false
     this.health = new PairHealth()
+    this.isProven = false
   }
 
   succeeded(): void {

@@ -83,8 +83,9 @@ export class CheckList {
   }
 
   /** Pairs to check, in their order; each waits until `start` is called. */
-  *due(now: Milliseconds): Generator<CandidatePair> {
-    for (const pair of this.#pairs) if (pair.state === 'failed' && pair.retryAt <= now) pair.state = 'waiting'
+  *due(now: Milliseconds, mayRetry: (pair: CandidatePair) => boolean): Generator<CandidatePair> {
+    for (const pair of this.#pairs)
+      if (pair.state === 'failed' && pair.retryAt <= now && mayRetry(pair)) pair.state = 'waiting'
     yield* [...this.#triggered]
     this.#thaw()
     for (const pair of this.#pairs) if (pair.state === 'waiting' && !this.#triggered.includes(pair)) yield pair

@@ -28,6 +28,9 @@ const SUSTAINED: Allowance = { rate: 5, burst: 400 }
 /** To one address: what RFC 8489 allows one transaction (Rc = 7) and an answer to the peer's own check, then one in 5 seconds. */
 const ADDRESS = { rate: 0.2, burst: 8, keys: 256 }
 
+/** Less than this is not waited for: what is taken too early is missing later. */
+const LEAST_WAIT: Milliseconds = 1
+
 /** Gives agents their turns, first come first served. */
 export class Pacer {
   #last = Number.NEGATIVE_INFINITY
@@ -61,11 +64,11 @@ export class CheckBudget {
 
   /** How long until a check of this address may be sent; 0 for now. */
   wait(address: string, now: Milliseconds): Milliseconds {
-    return Math.max(this.paceWait(now), this.#addresses.of(address, now).until(now))
-  }
-
-  /** How long until a check of any address may be sent. */
-  paceWait(now: Milliseconds): Milliseconds {
-    return Math.max(this.#pace.until(now), this.#sustained.until(now))
+    const wait = Math.max(
+      this.#pace.until(now),
+      this.#sustained.until(now),
+      this.#addresses.of(address, now).until(now),
+    )
+    return wait < LEAST_WAIT ? 0 : wait
   }
 }

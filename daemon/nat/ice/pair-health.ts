@@ -38,6 +38,7 @@ export class PairHealth {
   #sentAt: Milliseconds = NEVER
   #answeredAt: Milliseconds = NEVER
   #heardAt: Milliseconds = NEVER
+  #carriedAt: Milliseconds = NEVER
   #doubtedAt: Milliseconds = NEVER
   #missedAt: Milliseconds = INFINITE
   #unanswered = 0
@@ -114,10 +115,16 @@ export class PairHealth {
     this.#provenSince = INFINITE
   }
 
-  /** Something authentic of the peer came that way. */
+  /** A check of the peer came that way. */
   heard(now: Milliseconds): void {
-    const isActive = now - this.#heardAt <= ACTIVE
     this.#heardAt = now
+  }
+
+  /** Traffic of the peer came that way. */
+  carried(now: Milliseconds): void {
+    const isActive = now - this.#carriedAt <= ACTIVE
+    this.#heardAt = now
+    this.#carriedAt = now
     if (isActive && this.#duty === 'selected') this.#missedAt = now + MISSED + 2 * (this.#roundTrip.jitter ?? 0)
   }
 
