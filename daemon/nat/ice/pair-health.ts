@@ -13,7 +13,7 @@ const PROVING: Milliseconds = 150
 const PROBATION: Milliseconds = 500
 /** Answers in a row that prove a pair, the first one included. */
 const PROOF = 4
-/** An unanswered check is repeated after a round trip and its jitter, within these bounds. */
+/** An unanswered check is repeated after one and a half round trips and their jitter; never sooner, and seldom later, than this. */
 const LEAST_REPEAT: Milliseconds = 100
 const MOST_REPEAT: Milliseconds = 400
 const FIRST_REPEAT: Milliseconds = 250
@@ -164,7 +164,8 @@ export class PairHealth {
   get #repeat(): Milliseconds {
     const { smoothed, jitter } = this.#roundTrip
     if (smoothed === undefined) return FIRST_REPEAT
-    return Math.min(MOST_REPEAT, Math.max(LEAST_REPEAT, smoothed + 4 * (jitter ?? smoothed / 4)))
+    const patience = Math.max(LEAST_REPEAT, 1.5 * smoothed + 4 * (jitter ?? smoothed / 4))
+    return Math.min(patience, Math.max(MOST_REPEAT, 1.5 * smoothed))
   }
 
   #afterAnswer(sentAt: Milliseconds, random: () => number): Milliseconds {
