@@ -31,7 +31,12 @@ function build(spec: WorldSpec) {
 
 describe('a NAT of the simulated internet', () => {
   test('shows the same port to everybody, or to each another', () => {
-    for (const [kind, isSame] of [['eim', true], ['eim-rnd', true], ['adm', false], ['sym', false]] as const) {
+    for (const [kind, isSame] of [
+      ['eim', true],
+      ['eim-rnd', true],
+      ['adm', false],
+      ['sym', false],
+    ] as const) {
       const { seen } = build(homesOf({ nat: NAT_KINDS[kind] }, {}))
       expect([kind, seen(0)?.port === seen(0, OTHER)?.port]).toEqual([kind, isSame])
     }
@@ -67,7 +72,11 @@ describe('a NAT of the simulated internet', () => {
   })
 
   test('lets in what its filter allows', () => {
-    for (const [kind, expected] of [['cone', 1], ['arc', 0], ['eim', 0]] as const) {
+    for (const [kind, expected] of [
+      ['cone', 1],
+      ['arc', 0],
+      ['eim', 0],
+    ] as const) {
       const { seen, internet, b, heard } = build(homesOf({ nat: NAT_KINDS[kind] }, {}))
       const to = seen(0)
       if (to) b.send(PAYLOAD, to)
