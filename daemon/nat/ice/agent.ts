@@ -22,7 +22,7 @@ import { keyOf, type Transaction, Transactions, type TransactionWatcher } from '
 export type { IceCredentials } from './credentials.ts'
 
 /** Between new checks where many wait: what repetitions are stretched by (RFC 8445 section 14.2). */
-const TA: Milliseconds = 20
+const TA: Milliseconds = 25
 /** RFC 8445 section 14.3. */
 const LEAST_RTO: Milliseconds = 500
 /** A check is sent so often before its pair has failed: the first time, and when it is tried again. */
@@ -382,7 +382,11 @@ export class IceAgent {
     const pair = this.#list.find(from)
     if (!pair) return
     pair.health.heard(now)
-    if (check.nomination !== undefined && !this.#role.isControlling && this.#nomination.heard(check.nomination, pair)) {
+    if (
+      check.nomination !== undefined &&
+      !this.#role.isControlling &&
+      this.#nomination.heard(check.nomination, pair, now)
+    ) {
       pair.probation = 0
     }
     if (pair.isUsable(now)) return

@@ -89,7 +89,9 @@ export function writeRefusal(
 }
 
 /** How its receiver saw us, or the code of its refusal; undefined for what is neither. */
-export function readAnswer(message: StunMessage): { readonly mapped: HostPort } | { readonly refused: number } | undefined {
+export function readAnswer(
+  message: StunMessage,
+): { readonly mapped: HostPort } | { readonly refused: number } | undefined {
   try {
     if (message.class === 'error') return { refused: decodeError(message.get(ATTRIBUTE.errorCode) ?? NOTHING).code }
     return { mapped: decodeXorAddress(message.get(ATTRIBUTE.xorMappedAddress) ?? NOTHING, message.transaction) }

@@ -21,8 +21,8 @@ export const MAX_SEEN = 256
 const GLOBAL_TA: Milliseconds = 5
 /** Slots that were not used and may be made up for. */
 const GLOBAL_BURST = 8
-/** Checks of one agent: Ta of 20 ms, after a few at once. */
-const PACE: Allowance = { rate: 50, burst: 5 }
+/** Checks of one agent: Ta of 25 ms, after a few at once. */
+const PACE: Allowance = { rate: 40, burst: 5 }
 /** In the long run: all pairs with their repetitions once, then five a second. */
 const SUSTAINED: Allowance = { rate: 5, burst: 400 }
 /** To one address: what RFC 8489 allows one transaction (Rc = 7) and an answer to the peer's own check, then one in 5 seconds. */

@@ -1,3 +1,4 @@
+import type { Milliseconds } from '../../types.ts'
 import type { CandidatePair } from './candidate-pair.ts'
 
 const MAX = 0xffff_ffff
@@ -27,9 +28,13 @@ export class Nomination {
     this.#pair = pair
   }
 
-  /** The peer, controlling, uses this one; false where it has said something else since. */
-  heard(number: number, pair: CandidatePair): boolean {
-    if (number <= this.#highest) return false
+  /**
+   * The peer, controlling, uses this one; false where it has said something else since. What it said already counts where the pair does not
+   * work any more: a NAT gave the peer another address then.
+   */
+  heard(number: number, pair: CandidatePair, now: Milliseconds): boolean {
+    const isMoved = number === this.#highest && pair !== this.#pair && !this.#pair?.isUsable(now)
+    if (number <= this.#highest && !isMoved) return false
     this.#highest = number
     this.#pair = pair
     return true
