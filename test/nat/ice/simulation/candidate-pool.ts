@@ -33,9 +33,8 @@ export class CandidatePool {
   /** Gathers everything anew: at the start, and when the host's network has changed. */
   gather(): void {
     this.#reflexive.clear()
-    this.#mapped = this.#internet.forward(this.#index)
-    this.#changed()
     this.#askAll()
+    this.#changed()
     this.#relayTimer?.cancel()
     this.#relayTimer = this.#host.after(4 * this.#internet.leg(this.#index).quality.latency, () => this.#lookAtRelay())
   }
@@ -85,6 +84,7 @@ export class CandidatePool {
 
   #askAll(): void {
     for (const timer of this.#timers) timer.cancel()
+    this.#mapped = this.#internet.forward(this.#index)
     for (const one of this.#reflexive.values()) one.fresh = false
     const later = ASK_AGAIN.map((delay) => this.#host.after(delay, () => this.#ask()))
     const forget = this.#host.after(4000, () => this.#forgetStale())

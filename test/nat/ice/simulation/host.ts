@@ -15,12 +15,6 @@ interface Plugged {
   readonly addresses: readonly string[]
 }
 
-/** What a host has sent, by who was to get it. */
-export interface Traffic {
-  packets: number
-  bytes: number
-}
-
 /** The one UDP port of a simulated host. */
 const PORT = 47_800
 
@@ -161,6 +155,6 @@ export class SimulatedHost implements Node {
 const INTERFACE_MTU = 1500
 
 /** The network that an address of the simulation belongs to: /24, or the first three groups of an IPv6 address. */
-export function prefixOf(address: string): string {
+function prefixOf(address: string): string {
   return familyOf(address) === 4 ? address.slice(0, address.lastIndexOf('.')) : address.split(':', 3).join(':')
 }

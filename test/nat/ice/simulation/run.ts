@@ -6,13 +6,13 @@ import { bestPath, worse } from './oracle.ts'
 import { type Fault, qualityIn, type Scenario } from './scenario.ts'
 
 /** Time from the last change until the best path is to be in use. */
-export const SETTLE: Milliseconds = 60_000
+const SETTLE: Milliseconds = 60_000
 /** Time from the exchange of descriptions until it is said that there is no way. */
 const GIVE_UP: Milliseconds = 10_000
 /** Times that an end may tell of another path in the time after one change. */
 const MOST_SELECTIONS = 8
 /** The agent allows itself 50 checks a second of what is unproven, five more at once, and what keeps up paths comes on top. */
-const MOST_CHECKS_A_SECOND = 65
+const MOST_CHECKS_A_SECOND = 80
 /** Checks to one address from which nothing comes, in that time. */
 const MOST_TO_SILENT = 30
 
@@ -28,7 +28,7 @@ export function worldOf(scenario: Scenario): IceWorld {
   return world
 }
 
-export function pairsOf(world: IceWorld): (readonly [number, number])[] {
+function pairsOf(world: IceWorld): (readonly [number, number])[] {
   return world.hosts.flatMap((_, a) => world.hosts.slice(a + 1).map((_, next) => [a, a + 1 + next] as const))
 }
 
