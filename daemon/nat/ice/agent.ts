@@ -72,6 +72,8 @@ export interface IceAgentEvents {
   selected(path: SelectedPath | undefined, reason: string): void
   /** Nothing has worked, for the reason told; the agent goes on with what trickles in. */
   failed(reason: string): void
+  /** More is known of what the path in use carries than when it was told. */
+  measured?(path: SelectedPath): void
 }
 
 /** The path in use. */
@@ -269,7 +271,7 @@ export class IceAgent {
   networkChanged(now: Milliseconds): void {
     this.#do(now, () => {
       this.#lifeAt = now
-      for (const pair of this.#list.pairs) if (pair.state === 'succeeded') pair.health.doubt(now)
+      for (const pair of this.#list.pairs) pair.mtu = new MtuProbe(pair.base.family)
       this.#reviveAll(now)
       if (this.#remote && !this.#selected) this.#failAt = Math.min(this.#failAt, now + PATIENCE)
     })
@@ -409,7 +411,7 @@ export class IceAgent {
     if ('mapped' in answer) {
       pair.mapped = answer.mapped
       this.#answered(pair, transaction, now)
-      if (size > 0) pair.mtu.arrived(size, now)
+      if (size > 0) this.#arrived(pair, size, now)
       return true
     }
     if (answer.refused !== ERROR.roleConflict) {
@@ -420,6 +422,14 @@ export class IceAgent {
     if (pair.state === 'succeeded') pair.health.doubt(now)
     else this.#list.trigger(pair)
     return true
+  }
+
+  #arrived(pair: CandidatePair, size: number, now: Milliseconds): void {
+    const { mtu } = pair.mtu
+    pair.mtu.arrived(size, now)
+    if (pair !== this.#selected || pair.mtu.mtu === mtu) return
+    const path = pathOf(pair)
+    this.#outbox.push(() => this.#events.measured?.(path))
   }
 
   #answered(pair: CandidatePair, { sends, sentAt }: Transaction, now: Milliseconds): void {
@@ -535,13 +545,13 @@ export class IceAgent {
     const usable = this.#usable(now).sort((a, b) => scoreOf(a) - scoreOf(b))
     const { pair: nominated } = this.#nomination
     let contenders = CONTENDERS
-    let standbys = STANDBYS
+    const standbys = current ? standbysOf(current, usable) : usable.slice(0, STANDBYS)
     for (const pair of usable) {
       const mayReplace =
         current && (this.#role.isControlling ? betterIn(pair, current) !== undefined : pair === nominated)
       if (pair === current) pair.health.assign('selected', now, this.#fraction)
       else if (mayReplace && contenders-- > 0) pair.health.assign('proving', now, this.#fraction)
-      else pair.health.assign(standbys-- > 0 ? 'standby' : 'none', now, this.#fraction)
+      else pair.health.assign(standbys.includes(pair) ? 'standby' : 'none', now, this.#fraction)
     }
   }
 
@@ -550,13 +560,12 @@ export class IceAgent {
   /** Checks of pairs that work: consent, doubt, proof. */
   #keepUp(now: Milliseconds): void {
     const current = this.#selected
-    const isDoubted = current?.health.isWaiting && now - current.health.doubtedAt > 0
     for (const pair of this.#list.pairs) {
       if (pair.state !== 'succeeded' || !this.#remote) continue
       const { health } = pair
       // To be ready when the path in use turns out to be dead.
-      if (isDoubted && pair !== current && !health.isWaiting && health.answeredAt < current.health.doubtedAt)
-        health.doubt(now)
+      const isAsked = health.isWaiting || health.answeredAt >= (current?.health.doubtedAt ?? 0)
+      if (current?.health.isDoubtful && pair !== current && !isAsked) health.doubt(now)
       if (health.isDue(now)) this.#upkeepCheck(pair, now)
     }
   }
@@ -620,7 +629,8 @@ export class IceAgent {
   #isWanted(pair: CandidatePair): boolean {
     const current = this.#selected
     if (!current || current.isSilent || this.#list.isTriggered(pair) || rankOf(pair) < rankOf(current)) return true
-    return this.#list.pairs.filter((one) => one.state === 'succeeded' && one !== current).length < STANDBYS
+    const others = this.#list.pairs.filter((one) => one.state === 'succeeded' && one !== current)
+    return others.length < STANDBYS || (isRelayed(pair) && !isRelayed(current) && !others.some(isRelayed))
   }
 
   /** Sends again what had no answer, and gives up what had none to the last (RFC 8489 section 6.2.1). */
@@ -777,13 +787,26 @@ function bestOf(pairs: readonly CandidatePair[]): CandidatePair | undefined {
   )
 }
 
+/** The next best, and the best of those that are of another sort, so that what ends one does not end all. */
+function standbysOf(current: CandidatePair, usable: readonly CandidatePair[]): CandidatePair[] {
+  const others = usable.filter((pair) => pair !== current)
+  const unlike = others.find((pair) => isRelayed(pair) !== isRelayed(current))
+  return unlike
+    ? [...others.filter((pair) => pair !== unlike).slice(0, STANDBYS - 1), unlike]
+    : others.slice(0, STANDBYS)
+}
+
+function isRelayed({ base, remote }: CandidatePair): boolean {
+  return base.relay !== undefined || remote.kind === 'relay'
+}
+
 function describe(pair: CandidatePair): string {
   return `${pair.key} (${kindOf(pair)})`
 }
 
 /** Which packets fit is of interest. */
-function isProbed({ health: { duty } }: CandidatePair): boolean {
-  return duty === 'selected' || duty === 'proving'
+function isProbed({ health: { duty }, mtu }: CandidatePair): boolean {
+  return duty === 'selected' || duty === 'proving' || (duty === 'standby' && mtu.isNarrow)
 }
 
 /** What the budget counts: each way to each address. */

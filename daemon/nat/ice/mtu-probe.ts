@@ -12,6 +12,9 @@ const LEAST = 548
 /** So often a size is tried, so far apart at least. */
 const TRIES = 3
 const INTERVAL: Milliseconds = 200
+/** More often for the least one, which decides whether a path is of use at all; and again after a while, in case it was chance. */
+const LEAST_TRIES = 7
+const AGAIN: Milliseconds = 10_000
 
 /** Finds how large a packet a pair carries (RFC 8899), with padded checks: the largest first, then the middle of what is left. */
 export class MtuProbe {
@@ -31,11 +34,16 @@ export class MtuProbe {
   /** Largest UDP payload known to arrive, or presumed. */
   get mtu(): number {
     if (this.#low >= 0) return this.#sizes[this.#low] as number
-    return this.#high === 0 ? LEAST : PRESUMED
+    return this.isNarrow ? LEAST : PRESUMED
+  }
+
+  /** Not even what is presumed arrives. */
+  get isNarrow(): boolean {
+    return this.#high === 0
   }
 
   get isDone(): boolean {
-    return this.#high - this.#low <= 1
+    return this.#high - this.#low <= 1 && !this.isNarrow
   }
 
   get deadline(): Milliseconds {
@@ -45,10 +53,10 @@ export class MtuProbe {
   /** The size of the check to send now; undefined for none. */
   due(now: Milliseconds, rtt: Milliseconds | undefined): number | undefined {
     if (this.isDone || now < this.#at) return undefined
-    if (this.#tries >= TRIES) this.#refuse(this.#aim)
+    if (this.#tries >= (this.#aim === 0 ? LEAST_TRIES : TRIES)) this.#refuse(this.#aim)
     if (this.isDone) return undefined
     this.#tries++
-    this.#at = now + Math.max(INTERVAL, 2 * (rtt ?? 0))
+    this.#at = now + (this.isNarrow ? AGAIN : Math.max(INTERVAL, 2 * (rtt ?? 0)))
     return this.#sizes[this.#aim]
   }
 

@@ -78,6 +78,11 @@ export class PairHealth {
     return this.#unanswered > 0
   }
 
+  /** More than one check has no answer. */
+  get isDoubtful(): boolean {
+    return this.#unanswered > 1
+  }
+
   get deadline(): Milliseconds {
     return Math.min(this.#next, this.#missedAt)
   }

@@ -32,7 +32,7 @@ export function rankOf({ localKind, base, remote }: CandidatePair): number {
 /** Kind first, then round trip, loss and family; lower is better. */
 export function scoreOf(pair: CandidatePair): number {
   const { rtt, loss } = pair.health
-  const narrow = pair.mtu.mtu < 1200 ? NARROW : 0
+  const narrow = pair.mtu.isNarrow ? NARROW : 0
   const family = pair.base.family === 4 ? IPV4 : 0
   return rankOf(pair) * STEP + Math.min(STEP / 2, rtt ?? UNKNOWN_RTT) + Math.min(1, loss) * LOSS + family + narrow
 }
