@@ -1,9 +1,11 @@
 import type { Clock, Timer } from '../clock.ts'
 import { isSameTransport, type TransportAddress } from '../nat/transport-address.ts'
 import type { UdpEndpoint } from '../network/udp-endpoint.ts'
-import type { UdxStream } from '../network/udx-stream.ts'
+import { SAFE_PAYLOAD, type UdxStream } from '../network/udx-stream.ts'
 import type { HostPort, Milliseconds } from '../types.ts'
-import { readdress } from './udx-packet.ts'
+import { UdxAcks } from './udx-acks.ts'
+import { isAcknowledgement, readdress } from './udx-packet.ts'
+import { UdxPieces } from './udx-pieces.ts'
 import { UdxPipe } from './udx-pipe.ts'
 import { UdxRepeats } from './udx-repeats.ts'
 
@@ -38,7 +40,10 @@ export class UdxCarrier {
   readonly #options: UdxCarrierOptions
   readonly #stream: UdxStream
   readonly #repeats = new UdxRepeats()
+  readonly #acks: UdxAcks
+  readonly #pieces: UdxPieces
   #to: TransportAddress | undefined
+  #payload = SAFE_PAYLOAD
   #timer: Timer | undefined
   #isOver = false
   #packets = 0
@@ -48,6 +53,8 @@ export class UdxCarrier {
     const { id, loopId, endpoint, clock, onClose } = options
     this.id = id
     this.#options = options
+    this.#pieces = new UdxPieces(id)
+    this.#acks = new UdxAcks(clock, (packet) => this.#pass(packet))
     this.#stream = endpoint.openUdx(id, loopId, {
       data: (bytes) => this.socket.came(bytes),
       end: () => this.socket.ended(),
@@ -75,9 +82,15 @@ export class UdxCarrier {
     return { rtt, mtu, retransmits, sent: { packets: this.#packets, bytes: this.#bytes } }
   }
 
-  /** Sends there from now on. Where packets come from does not matter: each side moves when it wants to. */
-  move(to: TransportAddress): void {
-    if (isSameTransport(to, this.#to) || this.#isOver) return
+  /**
+   * Sends there from now on. Where packets come from does not matter: each side moves when it wants to. `payload` is what a UDP datagram may
+   * carry on this path, as far as known; it may be called again when more is known.
+   */
+  move(to: TransportAddress, payload = SAFE_PAYLOAD): void {
+    if (this.#isOver) return
+    this.#payload = Math.max(payload, SAFE_PAYLOAD)
+    this.#stream.setPayload(payload)
+    if (isSameTransport(to, this.#to)) return
     this.#repeats.begin(this.#options.clock.now(), this.#to !== undefined || this.#packets > 0)
     this.#to = to
     this.#schedule()
@@ -86,8 +99,8 @@ export class UdxCarrier {
   /** Sends a packet that UDX made. */
   transmit(packet: Buffer): void {
     readdress(packet, this.id)
-    this.#repeats.sent(packet, this.#options.clock.now())
-    this.#send(packet)
+    if (isAcknowledgement(packet)) this.#acks.send(packet)
+    else this.#pass(packet)
   }
 
   /** Ends it at once; what has not arrived may never. Safe to call twice. */
@@ -96,10 +109,23 @@ export class UdxCarrier {
     this.#stream.destroy()
   }
 
+  #pass(packet: Buffer): void {
+    this.#repeats.sent(packet, this.#options.clock.now())
+    this.#send(packet)
+  }
+
+  /** Takes a piece of a packet that came. */
+  takePiece(piece: Buffer): void {
+    const packet = this.#pieces.join(piece)
+    if (packet) this.#options.endpoint.loop(packet)
+  }
+
   #send(packet: Buffer): void {
     this.#packets++
     this.#bytes += packet.length
-    if (this.#to) this.#options.send(packet, this.#to)
+    if (!this.#to) return
+    if (packet.length <= this.#payload) return this.#options.send(packet, this.#to)
+    for (const piece of this.#pieces.split(packet)) this.#options.send(piece, this.#to)
   }
 
   #schedule(): void {

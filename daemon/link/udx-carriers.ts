@@ -7,6 +7,7 @@ import type { Refusals } from '../refusals.ts'
 import type { Milliseconds } from '../types.ts'
 import { UdxCarrier } from './udx-carrier.ts'
 import { streamOf } from './udx-packet.ts'
+import { streamOfPiece } from './udx-pieces.ts'
 
 /** Carriers at once, those included that closed a moment ago. */
 const MAX_CARRIERS = 1024
@@ -54,7 +55,7 @@ export class UdxCarriers {
    * Opens a carrier, whose packets go nowhere until it is told where. Throws `local.limit` when there are too many or one has this id, and
    * `network.none` while the port is not open.
    */
-  open(id: number, to?: TransportAddress): UdxCarrier {
+  open(id: number, to?: TransportAddress, payload?: number): UdxCarrier {
     const { endpoint, clock, send, limit = MAX_CARRIERS } = this.#options
     if (this.#byLoopId.size >= limit) throw new PartylineError('local.limit', `there are ${limit} links over UDX`)
     if (this.#byId.has(id) || this.#byLoopId.has(id)) throw new PartylineError('local.limit', 'the stream id is in use')
@@ -66,12 +67,14 @@ export class UdxCarriers {
     const carrier = new UdxCarrier({ id, loopId, endpoint, clock, send, onClose })
     this.#byId.set(id, carrier)
     this.#byLoopId.set(loopId, carrier)
-    if (to) carrier.move(to)
+    if (to) carrier.move(to, payload)
     return carrier
   }
 
   /** Takes a packet that a relay brought, and what UDX knows no stream for. */
   receive(packet: Buffer, from: TransportAddress): void {
+    const piece = streamOfPiece(packet)
+    if (piece !== undefined) return this.#byId.get(piece)?.takePiece(packet)
     const stream = streamOf(packet)
     if (stream === undefined) return this.#refuse()
     if (from.relay !== undefined) {

@@ -10,10 +10,10 @@ const ASK_INTERVAL: Milliseconds = 500
 /** How long what was written before `destroy` may take to arrive. */
 const LINGER: Milliseconds = 5000
 
-/** A write that waits for room. */
+/** A write that is not done: what of it waits for room, and what to call in the end. */
 interface Waiting {
   readonly chunks: Buffer[]
-  readonly done: () => void
+  readonly done: (error?: Error) => void
 }
 
 /** A UDX stream as a stream of Node, with half-close, and with backpressure both ways. What is written must not be changed afterwards. */
@@ -60,11 +60,11 @@ export class UdxPipe extends Duplex {
     this.#tell()
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
     this.#write([chunk], done)
   }
 
-  override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
+  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error) => void): void {
     this.#write(
       chunks.map(({ chunk }) => chunk),
       done,
@@ -78,20 +78,20 @@ export class UdxPipe extends Duplex {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#asking?.cancel()
-    this.#waiting = undefined
+    this.#finish(error ?? new PartylineError('peer.closed', 'the carrier was closed'))
     if (error || this.#isOver) this.#stream.destroy()
     else this.#linger()
     done(error)
   }
 
-  #write(chunks: Buffer[], done: () => void): void {
+  #write(chunks: Buffer[], done: (error?: Error) => void): void {
     this.#waiting = { chunks, done }
     this.#send()
   }
 
   #send(): void {
     const waiting = this.#waiting
-    if (!waiting || this.destroyed) return
+    if (!waiting || waiting.chunks.length === 0 || this.destroyed) return
     let isFull = false
     for (let chunk = waiting.chunks[0]; chunk; chunk = waiting.chunks[0]) {
       const { room } = this.#credit
@@ -102,15 +102,20 @@ export class UdxPipe extends Duplex {
       this.#credit.wrote(part.length)
       isFull = !this.#stream.write(part)
     }
+    if (isFull) this.#stream.once('drain', () => this.#finish())
+    else this.#finish()
+  }
+
+  #finish(error?: Error): void {
+    const waiting = this.#waiting
     this.#waiting = undefined
-    if (isFull) this.#stream.once('drain', waiting.done)
-    else waiting.done()
+    waiting?.done(error)
   }
 
   #ask(): void {
     this.#asking ??= this.#clock.after(ASK_INTERVAL, () => {
       this.#asking = undefined
-      if (!this.#waiting || this.destroyed) return
+      if (!this.#waiting?.chunks.length || this.destroyed) return
       this.#stream.trySend(ASK_MESSAGE)
       this.#ask()
     })

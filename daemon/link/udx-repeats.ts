@@ -2,7 +2,7 @@ import type { Milliseconds } from '../types.ts'
 
 /** Packets kept, and the size of the largest that is. */
 const KEPT = 8
-const LARGEST = 1200
+const LARGEST = 1472
 /** How long a beginning lasts, and how often packets are repeated in one. */
 const BEGINNING: Milliseconds = 5000
 const MAX_REPEATS = 12

@@ -172,7 +172,7 @@ export class UdpEndpoint {
     if (!loopback) throw new PartylineError('network.none', 'the UDP port is not open')
     const stream = new UdxStream(this.#udx, id, events)
     stream.connect(loopback.socket, loopId, this.#port, loopback.address)
-    stream.keepPacketsSmall()
+    stream.stopSearching()
     return stream
   }
 

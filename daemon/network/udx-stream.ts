@@ -3,12 +3,16 @@ import binding from 'udx-native/binding.js'
 import Stream from 'udx-native/lib/stream.js'
 
 /**
- * The largest packet, IP header included. UDX never splits a packet again that it has sent once, so one that is larger than what the next
- * path takes would never arrive. This fits every path of IPv6 (RFC 8200 section 5), through a relay as well (RFC 8656 section 12.4).
+ * The largest UDP payload that fits every path of IPv6 (RFC 8200 section 5), through a relay as well (RFC 8656 section 12.4): what UDX begins
+ * with. And the largest it can make.
  */
-const LARGEST_PACKET = 1200
-/** UDX's own limit, which it tries to reach by probing. */
-const LARGEST_PROBE = 1500
+export const SAFE_PAYLOAD = 1172
+const LARGEST_PAYLOAD = 1472
+
+/** How a stream keeps its search for an MTU: five numbers before the MTU itself. These are state, probe wanted, probes sent, size, limit. */
+const UNSEARCHED = [1, 0, 0, 1200, 1500] as const
+/** The state of a search that is over; UDX takes it by itself where the interface has no room for larger packets. */
+const SEARCHED = 4
 
 /** Told of what comes on a stream. */
 export interface UdxStreamEvents {
@@ -22,6 +26,7 @@ export class UdxStream extends Stream {
   /** Came in this turn of the event loop, one piece of one buffer. */
   #arrived: Buffer | undefined
   #handingOver = false
+  #isAdjustable = false
 
   constructor(udx: Udx, id: number, events: UdxStreamEvents) {
     // A packet that came to another socket of ours than the one this stream sends with is as good as any.
@@ -29,11 +34,23 @@ export class UdxStream extends Stream {
     this.#events = events
   }
 
-  /** Keeps it from probing for a larger packet, for which it has no setting: its limit is the number before its MTU. */
-  keepPacketsSmall(): void {
-    const at = binding.offsetof_udx_stream_t_mtu - 4
-    const limit = new Int32Array(this._handle.buffer, this._handle.byteOffset + at, 1)
-    if (limit[0] === LARGEST_PROBE) limit[0] = LARGEST_PACKET
+  /**
+   * Keeps it from searching for an MTU, for which it has no setting. Its probes carry data, and cost a round trip or a second where they get
+   * lost; what it finds is of no use to the next path.
+   */
+  stopSearching(): void {
+    const at = this._handle.byteOffset + binding.offsetof_udx_stream_t_mtu - UNSEARCHED.length * 4
+    const search = new Int32Array(this._handle.buffer, at, UNSEARCHED.length)
+    this.#isAdjustable = UNSEARCHED.every((value, i) => search[i] === value)
+    if (this.#isAdjustable) search[0] = SEARCHED
+  }
+
+  /** Sets the UDP payload of the largest packets it makes from now on; those it made before stay as they are. */
+  setPayload(bytes: number): void {
+    if (!this.#isAdjustable) return
+    const payload = Math.max(SAFE_PAYLOAD, Math.min(bytes, LARGEST_PAYLOAD))
+    const mtu = new Uint16Array(this._handle.buffer, this._handle.byteOffset + binding.offsetof_udx_stream_t_mtu, 1)
+    mtu[0] = payload + UNSEARCHED[3] - SAFE_PAYLOAD
   }
 
   override _ondata(length: number): Buffer {

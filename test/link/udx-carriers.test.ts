@@ -6,6 +6,8 @@ import { describe, expect, test } from 'vitest'
 import { until } from './tls-host.ts'
 import { carriersOf, linked, UdxHost } from './udx-host.ts'
 
+const MIB = 1024 * 1024
+
 /** Sends from a port of its own on loopback, as any other program on this machine may. */
 async function stranger() {
   const socket = createSocket('udp4')
@@ -59,14 +61,27 @@ describe('carriers over UDX', () => {
     host.carriers.close()
   })
 
-  test('send packets of 1,200 bytes at most, headers of IP and UDP included, so that those under way fit the next path', async () => {
+  test('send packets of 1,200 bytes with headers of IP and UDP, and larger ones where a path is known to take them', async () => {
     await using a = await UdxHost.open()
     await using b = await UdxHost.open()
-    const { near, far } = await linked(a, b)
+    const { near, far, carriers } = await linked(a, b)
     far.socket.resume()
-    near.socket.write(Buffer.alloc(2 * 1024 * 1024))
+    near.socket.write(Buffer.alloc(2 * MIB))
+    const largest = (): number => Math.max(...a.sent.map(({ packet }) => packet.length))
     await until(() => a.sent.length >= 1000)
-    expect(Math.max(...a.sent.map(({ packet }) => packet.length))).toBe(1172)
+    expect(largest()).toBe(1172)
+    for (const [payload, expected] of [
+      [1400, 1400],
+      [100, 1172],
+      [9000, 1472],
+    ] as const) {
+      carriers.near.move(b.at(), payload)
+      await new Promise((flushed) => setTimeout(flushed, 50))
+      a.sent.splice(0)
+      near.socket.write(Buffer.alloc(MIB))
+      await until(() => a.sent.length >= 500)
+      expect(largest()).toBe(expected)
+    }
   })
 
   test('tell what they sent and how far away the peer is', async () => {
@@ -160,19 +175,13 @@ describe('carriers over UDX', () => {
     await using a = await UdxHost.open()
     await using b = await UdxHost.open()
     const { near, far } = carriersOf(a, b)
+    const broken = new Promise((closed) => far.socket.once('close', closed))
     // As if the reader had read everything: the messages that say so are not authenticated either.
-    let total = 0
-    const lie = (): void => {
-      total += 1024 * 1024
+    for (let total = MIB; !far.socket.destroyed; total += MIB) {
+      await new Promise((written) => near.socket.write(Buffer.alloc(MIB), written))
       const message = Buffer.concat([header(near.id, 8), Buffer.of(1, 0, 0, 0, 0, 0, 0)])
       message.writeUIntBE(total, 21, 6)
-      near.socket.write(Buffer.alloc(1024 * 1024))
       a.carriers.receive(message, { ...b.at(), relay: 'turn' })
-    }
-    const broken = new Promise((closed) => far.socket.once('close', closed))
-    for (let i = 0; i < 40 && !far.socket.destroyed; i++) {
-      lie()
-      await sleep(20)
     }
     await broken
     expect(far.socket.errored).toMatchObject({ code: 'peer.oversized' })

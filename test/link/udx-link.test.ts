@@ -192,6 +192,24 @@ describe('a link over UDX that moves', () => {
     expect(arrived).toBe(sent)
   }, 30_000)
 
+  test('takes packets that were lost on a wide path over a narrow one', async () => {
+    await using a = await UdxHost.open()
+    await using b = await UdxHost.open()
+    const { near, far, carriers } = await linked(a, b)
+    let received = 0
+    far.socket.on('data', (chunk: Buffer) => {
+      received += chunk.length
+    })
+    carriers.near.move(b.at(), 1472)
+    const hashes = Promise.all([pour(near.socket, 16 * MIB), hashOf(far.socket)])
+    await until(() => received > 4 * MIB)
+    a.weather = (packet, to) => (to.address === '127.0.0.1' || packet.length > 1172 ? 'lost' : 0)
+    await sleep(200)
+    carriers.near.move(b.at('::1'))
+    const [sent, arrived] = await hashes
+    expect(arrived).toBe(sent)
+  }, 30_000)
+
   test('may be moved many times at once, to where it is, and when it is over', async () => {
     await using a = await UdxHost.open()
     await using b = await UdxHost.open()

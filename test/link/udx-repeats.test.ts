@@ -51,7 +51,7 @@ describe('repeats', () => {
     repeats.begin(0, false)
     const reused = Buffer.alloc(30)
     for (let n = 0; n < 20; n++) repeats.sent(reused.fill(n), 0)
-    repeats.sent(Buffer.alloc(1201), 0)
+    repeats.sent(Buffer.alloc(1473), 0)
     expect(repeats.tick(50, STUCK).map(([first]) => first)).toEqual([12, 13, 14, 15, 16, 17, 18, 19])
   })
 

@@ -25,6 +25,8 @@ interface Introduction {
 }
 
 const HANDSHAKE = 10_000
+/** What ICE finds that the path takes: an interface's usual 1,500 bytes without the headers of IPv4 and UDP. */
+const PAYLOAD = 1472
 
 /** One end: a port, a key, and links over them. */
 class UdxHost {
@@ -54,7 +56,7 @@ class UdxHost {
   }
 
   async link(role: 'client' | 'server', stream: number, { peer, port }: Introduction, address: string): Promise<Link> {
-    const carrier = this.#carriers.open(stream, { address, port })
+    const carrier = this.#carriers.open(stream, { address, port }, PAYLOAD)
     const signal = AbortSignal.timeout(HANDSHAKE)
     const link = await shakeHands(carrier, { role, tls: this.#tls, expected: peer, signal })
     // A conversation that was ended ends its link on this side too.
