@@ -5,7 +5,8 @@ import { IceWorld } from './ice-world.ts'
 import { bestPath, worse } from './oracle.ts'
 import { type Fault, qualityIn, type Scenario } from './scenario.ts'
 
-/** Time from the last change until the best path is to be in use. */
+/** Time until the best path is to be in use: from the moment both look for one, and from the end of a fault. */
+const FIRST_SETTLE: Milliseconds = 30_000
 const SETTLE: Milliseconds = 60_000
 /** Time from the exchange of descriptions until it is said that there is no way. */
 const GIVE_UP: Milliseconds = 10_000
@@ -68,18 +69,18 @@ function suffer(world: IceWorld, fault: Fault): void {
 export function problemsOf(scenario: Scenario): string[] {
   const world = worldOf(scenario)
   const problems: string[] = []
-  const watch = (when: string): void => {
+  const watch = (when: string, settle: Milliseconds): void => {
     const before = world.hosts.flatMap(({ peers }) => peers.map((peer) => new Before(peer)))
-    world.advance(SETTLE)
+    world.advance(settle)
     const found = [...pathProblems(world), ...before.flatMap((one) => one.problems())]
     problems.push(...found.map((what) => `${when}: ${what}`))
   }
   world.advance(scenario.lateness)
-  watch('at first')
+  watch('at first', FIRST_SETTLE)
   problems.push(...slowFailures(world))
   scenario.faults.forEach((fault, index) => {
     suffer(world, fault)
-    watch(`after fault ${index + 1}, ${fault.kind}`)
+    watch(`after fault ${index + 1}, ${fault.kind}`, SETTLE)
   })
   world.close()
   return problems
