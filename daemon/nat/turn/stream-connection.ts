@@ -90,7 +90,9 @@ class StreamConnection implements Stream {
     if (this.#isOver) return
     this.#isOver = true
     this.#timer.cancel()
-    this.#socket.destroySoon()
+    // What is written goes out still; a connection that never came about would keep the process for minutes.
+    if (this.#isOpen) this.#socket.destroySoon()
+    else this.#socket.destroy()
   }
 
   #opened(): void {
