@@ -13,7 +13,7 @@ import { formatNumber, Report } from './report.ts'
 const WIRE = { delay: 25, loss: 1, rate: 100_000 } as const
 const [NEAR, FAR] = ['192.168.50.1', '192.168.50.2']
 /** Left out of what is counted: a stream takes a while to find its rate. */
-const WARM_UP_SECONDS = 2
+const WARM_UP_SECONDS = 1.5
 
 /** Subjects in the order of the table; `tcp` is what the kernel is told to use. */
 const SUBJECTS = [
@@ -60,7 +60,9 @@ async function measure(lab: Lab, subject: LossySubject, seconds: number, report:
     await sleep(seconds * 1000)
     const to = await server.ask({ do: 'mark' })
     const elapsed = Number(to.at) - Number(from.at)
-    report.add('goodput', 'daemon', name, 'Mbit/s', ((Number(to.bytes) - Number(from.bytes)) * 8) / elapsed / 1000)
+    const goodput = ((Number(to.bytes) - Number(from.bytes)) * 8) / elapsed / 1000
+    progress(`${name}: ${formatNumber(goodput)} Mbit/s`)
+    report.add('goodput', 'daemon', name, 'Mbit/s', goodput)
     report.add('cpu', 'daemon', name, '%', ((used() - cpu) / elapsed) * 100_000)
   } finally {
     await Promise.all(started.map((worker) => worker.stop()))
@@ -90,7 +92,7 @@ const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     runs: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '10' },
+    seconds: { type: 'string', default: '9' },
     subjects: { type: 'string' },
   },
 })
