@@ -432,7 +432,7 @@ export class IceAgent {
     this.#outbox.push(() => this.#events.measured?.(path))
   }
 
-  #answered(pair: CandidatePair, { sends, sentAt }: Transaction, now: Milliseconds): void {
+  #answered(pair: CandidatePair, { sends, sentAt, purpose }: Transaction, now: Milliseconds): void {
     if (pair.state !== 'succeeded') {
       if (pair.state !== 'failed') this.#transactions.cancel(pair)
       pair.mtu = new MtuProbe(pair.base.family)
@@ -441,7 +441,8 @@ export class IceAgent {
     pair.succeeded()
     pair.localKind = this.#localKindOf(pair)
     // An answer to a check that was sent twice may be to either (Karn).
-    pair.health.answered(sends === 1 ? now - sentAt : undefined, now, this.#fraction)
+    const rtt = sends === 1 ? now - sentAt : undefined
+    pair.health.answered(rtt, purpose !== 'mtu', now, this.#fraction)
   }
 
   // Which path is used

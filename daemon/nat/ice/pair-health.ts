@@ -11,8 +11,9 @@ const INTERVAL = { selected: 5000, standby: 10_000 } as const
 /** Between checks that prove a pair: until there are `PROOF` in a row, then while it is on probation. */
 const PROVING: Milliseconds = 150
 const PROBATION: Milliseconds = 500
-/** Answers in a row that prove a pair, the first one included. */
+/** Answers in a row that prove a pair, the first one included, and the time that they take at least. */
 const PROOF = 4
+const PROOF_TIME: Milliseconds = 400
 /** An unanswered check is repeated after one and a half round trips and their jitter; never sooner, and seldom later, than this. */
 const LEAST_REPEAT: Milliseconds = 100
 const MOST_REPEAT: Milliseconds = 400
@@ -95,7 +96,7 @@ export class PairHealth {
 
   /** It has answered long enough, without a gap, to be chosen in place of one that works. */
   isProven(probation: Milliseconds, now: Milliseconds): boolean {
-    return this.#answers >= PROOF && now - this.#provenSince >= probation
+    return this.#answers >= PROOF && now - this.#provenSince >= Math.max(PROOF_TIME, probation)
   }
 
   /** What it is checked for from now on. */
@@ -155,13 +156,15 @@ export class PairHealth {
     }
   }
 
-  /** A check was answered; `rtt` where that is known for sure. */
-  answered(rtt: Milliseconds | undefined, now: Milliseconds, random: () => number): void {
+  /** A check was answered; `rtt` where that is known for sure; `isProof`: it was sent in its turn, not on top. */
+  answered(rtt: Milliseconds | undefined, isProof: boolean, now: Milliseconds, random: () => number): void {
     if (rtt !== undefined) this.#roundTrip.sample(rtt)
-    this.#loss -= this.#loss * LOSS_GAIN
     this.#unanswered = 0
-    this.#answers++
-    this.#provenSince = Math.min(this.#provenSince, now)
+    if (isProof) {
+      this.#loss -= this.#loss * LOSS_GAIN
+      this.#answers++
+      this.#provenSince = Math.min(this.#provenSince, now)
+    }
     this.#answeredAt = now
     this.#next = this.#afterAnswer(Math.max(this.#sentAt, now - MOST_REPEAT), random)
   }
