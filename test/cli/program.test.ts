@@ -160,9 +160,9 @@ test('--json gives what the contract says', async () => {
   expect(version).toEqual([
     expect.objectContaining({
       platform: process.platform,
-      carriers: ['tcp'],
+      carriers: ['tcp', 'udx'],
       discovery: expect.arrayContaining(['xmpp', 'hub']),
-      signallers: ['lan-stream', 'hub'],
+      signallers: ['lan-stream', 'hub', 'session'],
     }),
   ])
   expect(setting).toEqual([expect.any(Array)])

@@ -162,7 +162,24 @@ describe('`status PEER`', () => {
       peer: peerView({ state: 'connected' }),
       session: SESSION,
       statistics: statistics(),
+      paths: METHODS['sessions.paths'].example.result,
     })
+  })
+
+  test('tells every path that was tried and why it is used or not, also without a session', async () => {
+    const path = { via: '', local: 'srflx', remote: 'srflx', rtt: 31, loss: 0, mtu: 1452 } as const
+    const paths = [
+      { ...path, to: '198.51.100.7:47800', state: 'succeeded', used: true, reason: 'the best that works' },
+      { ...path, to: '192.0.2.1:3', via: 'relay-1', state: 'failed', used: false, rtt: null, reason: 'no answer' },
+    ]
+    await using daemon = await FakeDaemon.start({
+      ...answers(),
+      'sessions.list': () => [],
+      'sessions.paths': () => paths,
+    })
+    const { stdout } = await runCli(['status', 'anna-laptop', '--home', daemon.home])
+    expect(stdout).toMatch(/→ +198\.51\.100\.7:47800 +srflx–srflx +succeeded +31 ms +the best that works/)
+    expect(stdout).toMatch(/ 192\.0\.2\.1:3 via relay-1 +srflx–srflx +failed +– +no answer/)
   })
 })
 

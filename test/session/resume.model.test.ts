@@ -94,9 +94,9 @@ describe('sessions over links that come and go', () => {
       expect(told(b, 'read')).toEqual(told(a, 'written'))
       for (const { outcome } of [...opened(a), ...opened(b)]) expect(outcome).toBe('clean')
     })
-  })
+  }, 240_000)
 
   test(`tell each sender the truth when hosts are restarted or links stay away too long, in ${SEEDS} runs`, async () => {
     await each({ isHarsh: true, resumeFor: 2000 }, expectHonesty)
-  })
+  }, 240_000)
 })

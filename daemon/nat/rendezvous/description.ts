@@ -5,7 +5,7 @@ import { PartylineError } from '../../errors.ts'
 import { MAX_REMOTE_CANDIDATES, type RemoteCandidate } from '../candidate.ts'
 
 /** How a host's NAT assigns ports, as far as it knows: the same for all destinations, or one for each. */
-export type Mapping = 'none' | 'same' | 'each' | 'unknown'
+type Mapping = 'none' | 'same' | 'each' | 'unknown'
 
 /** What a host says of how to reach it, whole each time: nothing is to be put together from several. */
 export interface Description {
