@@ -272,7 +272,7 @@ export class PeerTraversal {
     signal: AbortSignal,
   ): Promise<Link> {
     const { carriers, shakeHands, peer, clock } = this.#options
-    const carrier = carriers.open(stream, to)
+    const carrier = carriers.open(stream, to, this.#path?.mtu)
     this.#carriers.add(carrier)
     carrier.socket.once('close', () => {
       this.#carriers.delete(carrier)
@@ -343,10 +343,16 @@ export class PeerTraversal {
     const to = routeOfPath(path, interfaces())
     this.#route = to
     logger.info('a path was chosen', { peer, route: to, to: formatTransport(path.to), reason })
-    for (const carrier of this.#carriers) carrier.move(path.to)
+    this.#move(path)
     if (from) for (const listener of [...this.#listeners]) listener({ from, to, reason })
     const isBegun = this.#carriers.size > 0
     if (this.#options.dials && this.#isDialling && !isBegun) void this.#shakeHands(this.#stream, 'client', path.to)
+  }
+
+  /** Sends along a path, in packets as large as are known to arrive there. */
+  #move(path: SelectedPath): void {
+    this.#path = path
+    for (const carrier of this.#carriers) carrier.move(path.to, path.mtu)
   }
 
   /** Tells those who look that there is no way. */
@@ -367,6 +373,8 @@ export class PeerTraversal {
     if (this.#closing.signal.aborted) return
     const { clock } = this.#options
     const now = clock.now()
+    const path = this.#agent.selected
+    if (path && path.mtu !== this.#path?.mtu) this.#move(path)
     if (this.#isWanted(now)) this.#unwantedSince = undefined
     else this.#unwantedSince ??= now
     const end =

@@ -222,7 +222,7 @@ describe('`top`', () => {
   test('is drawn anew with what the daemon measures, until q leaves it', async () => {
     await using daemon = await FakeDaemon.start(answers())
     const top = startCommand(topCommand, {}, { home: daemon.home, columns: 60 })
-    await vi.waitFor(() => expect(stripVTControlCharacters(top.printed())).toMatch(/anna-laptop +lan +0\.40 ms/))
+    await vi.waitFor(() => expect(stripVTControlCharacters(top.printed())).toMatch(/anna-laptop +lan +0\.40 ms/), 5000)
     daemon.publish('sessions.measured', {
       peer: ANNA,
       statistics: statistics({
