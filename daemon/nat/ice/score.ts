@@ -37,7 +37,7 @@ export function scoreOf(pair: CandidatePair): number {
   return rankOf(pair) * STEP + Math.min(STEP / 2, rtt ?? UNKNOWN_RTT) + Math.min(1, loss) * LOSS + family + narrow
 }
 
-export type Comparison = 'kind' | 'quality' | undefined
+type Comparison = 'kind' | 'quality' | undefined
 
 /** In what `pair` is so much better than `current` that it is worth a move; undefined: in nothing. */
 export function betterIn(pair: CandidatePair, current: CandidatePair): Comparison {
@@ -46,4 +46,9 @@ export function betterIn(pair: CandidatePair, current: CandidatePair): Compariso
   if (rankOf(pair) < rankOf(current)) return 'kind'
   const margin = Math.max(MARGIN, MARGIN_PART * (current.health.rtt ?? UNKNOWN_RTT))
   return gain > margin ? 'quality' : undefined
+}
+
+/** It goes over a relay, at whichever end. */
+export function isRelayed({ base, remote }: CandidatePair): boolean {
+  return base.relay !== undefined || remote.kind === 'relay'
 }
