@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -55,6 +56,8 @@ export interface LabOptions {
   /** Kinds of NAT of home a, home b and the carrier: `eim`, `sym`, … */
   readonly a?: string
   readonly b?: string
+  /** A third home, on `nat-pair` and `two-homes`. */
+  readonly c?: string
   readonly cgn?: string
   /** Both homes use the same private addresses. */
   readonly samePrefix?: boolean
@@ -109,6 +112,11 @@ export class Lab implements AsyncDisposable {
     this.#children.add(child)
     child.once('exit', () => this.#children.delete(child))
     return child
+  }
+
+  /** Gives programs that are started from now on a variable of the environment. */
+  setEnvironment(name: string, value: string): void {
+    this.#env[name] = value
   }
 
   /** Runs a program on a host to its end. */
@@ -255,13 +263,20 @@ export interface LabDaemon {
 
 let homes = 0
 
+export interface DaemonOptions {
+  readonly args?: readonly string[]
+  readonly home?: string
+  /** What the file of settings says when it starts. */
+  readonly settings?: Readonly<Record<string, string | number | boolean | readonly string[]>>
+}
+
 /** Starts `partyline daemon` on a host and waits until it accepts commands. */
-export async function startDaemon(
-  lab: Lab,
-  host: string,
-  options: { args?: readonly string[]; home?: string } = {},
-): Promise<LabDaemon> {
+export async function startDaemon(lab: Lab, host: string, options: DaemonOptions = {}): Promise<LabDaemon> {
   const home = options.home ?? join(lab.folder, `${host}-${homes++}`)
+  if (options.settings) {
+    mkdirSync(home, { recursive: true })
+    writeFileSync(join(home, 'config.json'), JSON.stringify(options.settings), { mode: 0o600 })
+  }
   const child = lab.cli(host, ['daemon', '--home', home, ...(options.args ?? [])])
   const { stdout, stderr } = child
   if (!stdout || !stderr) throw new Error('the daemon has no output')

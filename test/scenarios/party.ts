@@ -1,6 +1,6 @@
 import { type Client, connect } from '../../ipc/index.ts'
 import type { ChatLine, HubStatus, PeerView, Topic } from '../../ipc/methods.ts'
-import { type Lab, type LabDaemon, startDaemon } from '../lab/lab.ts'
+import { type DaemonOptions, type Lab, type LabDaemon, startDaemon } from '../lab/lab.ts'
 
 /** How long something may take before the test fails. Not a measure: hosts that do not say goodbye are missed after some 25 s. */
 const PATIENCE = 55_000
@@ -19,8 +19,13 @@ export class Guest {
     this.client = client
   }
 
-  static async join(lab: Lab, host: string, args: readonly string[] = [], home?: string): Promise<Guest> {
-    const daemon = await startDaemon(lab, host, { args: [...args], ...(home && { home }) })
+  static async join(
+    lab: Lab,
+    host: string,
+    args: readonly string[] = [],
+    options: Omit<DaemonOptions, 'args'> = {},
+  ): Promise<Guest> {
+    const daemon = await startDaemon(lab, host, { args, ...options })
     const client = await connect({ home: daemon.home, app: 'scenario', control: true })
     return new Guest(lab, host, daemon, client)
   }
@@ -33,7 +38,7 @@ export class Guest {
   async restart(): Promise<void> {
     await this.daemon.kill()
     await this.client.close()
-    const next = await Guest.join(this.#lab, this.host, [], this.daemon.home)
+    const next = await Guest.join(this.#lab, this.host, [], { home: this.daemon.home })
     this.daemon = next.daemon
     this.client = next.client
   }
