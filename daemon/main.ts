@@ -365,6 +365,7 @@ class Daemon implements RunningDaemon {
       clock,
       interfaces: () => this.#network.interfaces(),
       addressesOf: (peer) => book.addresses(peer),
+      openAddress: (peer) => this.#nat.traversal.openAddress(peer),
       present: (peer) => {
         const facts = this.#sessions.get(peer)?.facts
         return facts?.state === 'open' ? facts : undefined

@@ -18,13 +18,15 @@ interface UpgradesOptions {
   readonly clock: Clock
   readonly interfaces: () => readonly NetworkInterface[]
   readonly addressesOf: (peer: PeerId) => readonly KnownAddress[]
+  /** Where packets reach the peer without a NAT of its own: what answers UDP there may answer TCP. */
+  readonly openAddress: (peer: PeerId) => HostPort | undefined
   /** How the session with a peer travels; undefined where it has none, or looks for a link. */
   readonly present: (peer: PeerId) => { readonly route: Route; readonly carrier: Carrier } | undefined
   /** Dials the addresses and moves the session to the first that answers. */
   readonly upgrade: (peer: PeerId, addresses: readonly HostPort[]) => Promise<void>
 }
 
-/** Looks for TCP links that are better than what sessions travel on: on a network of ours, or straight to a public address. */
+/** Looks for TCP links that are better than what sessions travel on: on a network of ours, or straight to where no NAT is before the peer. */
 export class Upgrades {
   readonly #options: UpgradesOptions
   readonly #timers = new Map<PeerId, Timer>()
@@ -82,11 +84,14 @@ export class Upgrades {
   }
 
   #better(peer: PeerId): readonly HostPort[] {
-    const { present, addressesOf, interfaces } = this.#options
+    const { present, addressesOf, openAddress, interfaces } = this.#options
     const now = present(peer)
     if (!now || !this.#isImprovable(peer)) return []
+    const wantsDirect = rankOf(now.route) > rankOf('direct') || (now.route === 'direct' && now.carrier === 'udx')
     const isBetter = ({ address }: HostPort): boolean =>
-      isNear(address, interfaces()) || (rankOf(now.route) > rankOf('direct') && scopeOf(address) === 'global')
-    return sortCandidates(addressesOf(peer), interfaces()).filter(isBetter)
+      isNear(address, interfaces()) || (wantsDirect && scopeOf(address) === 'global')
+    const better = sortCandidates(addressesOf(peer), interfaces()).filter(isBetter)
+    const open = wantsDirect ? openAddress(peer) : undefined
+    return open ? [...better, open] : better
   }
 }

@@ -6,7 +6,7 @@ import type { UdxCarrier } from '../link/udx-carrier.ts'
 import type { UdxCarriers } from '../link/udx-carriers.ts'
 import type { Logger } from '../logger.ts'
 import type { NetworkInterface } from '../network/network.ts'
-import type { Milliseconds, PeerId, Route } from '../types.ts'
+import type { HostPort, Milliseconds, PeerId, Route } from '../types.ts'
 import type { LocalCandidate } from './candidate.ts'
 import { explainFailure } from './failure.ts'
 import { IceAgent, type IceCredentials, type SelectedPath } from './ice/agent.ts'
@@ -133,6 +133,13 @@ export class PeerTraversal {
   /** Every pair of addresses that was tried, and why it is used or not. */
   pairs(): readonly PairReport[] {
     return this.#agent.pairs()
+  }
+
+  /** Where packets reach the peer straight, if it has no NAT before it. */
+  get openAddress(): HostPort | undefined {
+    const path = this.#path
+    if (path?.remote !== 'host' || path.to.relay !== undefined) return undefined
+    return { address: path.to.address, port: path.to.port }
   }
 
   /** Somebody here wants a link; `failed` is called once if there is no way. Returns the way to stop. */

@@ -3,7 +3,7 @@ import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Link } from '../link/link.ts'
 import type { Refusals } from '../refusals.ts'
 import type { SignalExchange } from '../signaling/signaller.ts'
-import type { PeerId } from '../types.ts'
+import type { HostPort, PeerId } from '../types.ts'
 import type { PairReport } from './ice/pair-report.ts'
 import { PeerTraversal, type TraversalParts } from './peer-traversal.ts'
 import { decodeRendezvous, encodeRendezvous, type RendezvousSignal } from './rendezvous/description.ts'
@@ -64,6 +64,11 @@ export class Traversal implements WayFinder {
   /** Every pair of addresses that was tried with a peer, best first, and why it is used or not. */
   pairs(peer: PeerId): readonly PairReport[] {
     return this.#peers.get(peer)?.pairs() ?? this.#past.get(peer) ?? []
+  }
+
+  /** Where packets reach a peer that has no NAT before it; undefined where that is not so, or not known. */
+  openAddress(peer: PeerId): HostPort | undefined {
+    return this.#peers.get(peer)?.openAddress
   }
 
   candidatesChanged(): void {

@@ -8,7 +8,7 @@ import type { Link, PathChange } from '../link/link.ts'
 import { isOwnAddress } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
-import type { Milliseconds, PeerId, Route } from '../types.ts'
+import type { Carrier, Milliseconds, PeerId, Route } from '../types.ts'
 import { SessionCore } from './core.ts'
 import { decodeDatagram, encodeDatagram } from './datagram-message.ts'
 import { FakeLines } from './fake-lines.ts'
@@ -99,6 +99,7 @@ export class LinkSession implements Session {
   #routeNow: Route
   /** The route of the link that was given up for another, until that one is there. */
   #leaving: Route | null = null
+  #leavingCarrier: Carrier = 'tcp'
   #forgetPath: (() => void) | undefined
   /** The link's socket; undefined while there is none. */
   #socket: Duplex | undefined
@@ -316,7 +317,10 @@ export class LinkSession implements Session {
   /** Takes it off its link, for another one; returns how many bytes have arrived, or undefined when it is over. */
   suspend(): number | undefined {
     if (this.#core.closed) return undefined
-    if (this.#socket) this.#leaving = this.#routeNow
+    if (this.#socket) {
+      this.#leaving = this.#routeNow
+      this.#leavingCarrier = this.#elected.link.carrier
+    }
     this.#drop()
     return this.#core.received
   }
@@ -342,12 +346,17 @@ export class LinkSession implements Session {
     }
     this.#use(elected.link)
     const to = this.#routeNow
-    const isBetter = from !== null && rankOf(to) < rankOf(from)
-    const change = { from, to, reason: isBetter ? 'a better route was found' : 'resumed on another link' }
+    const change = { from, to, reason: this.#reasonFor(from, to) }
     this.#route(change, true)
     this.#streams.attached(elected.link.dialled)
     this.#flushSoon()
     return change
+  }
+
+  #reasonFor(from: Route | null, to: Route): string {
+    if (from !== null && rankOf(to) < rankOf(from)) return 'a better route was found'
+    const isFaster = from === to && this.#leavingCarrier === 'udx' && this.#elected.link.carrier === 'tcp'
+    return isFaster ? 'TCP works there, which is faster' : 'resumed on another link'
   }
 
   /** A link that carries a stream of this session has come in; false when nobody waits for it. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { Upgrades } from '../../daemon/connect/upgrades.ts'
 import type { KnownAddress } from '../../daemon/peers/peer-book.ts'
-import type { Carrier, PeerId, Route } from '../../daemon/types.ts'
+import type { Carrier, HostPort, PeerId, Route } from '../../daemon/types.ts'
 import { networkInterface } from '../simulated-network.ts'
 import { VirtualClock } from '../virtual-clock.ts'
 
@@ -14,12 +14,13 @@ const known = (address: string): KnownAddress => ({ address, port: 47800, interf
 function host(self: PeerId, addresses: readonly string[], present: { route: Route; carrier: Carrier } | undefined) {
   const clock = new VirtualClock()
   const dialled: { at: number; addresses: string[] }[] = []
-  const state = { present, addresses }
+  const state: { present: typeof present; addresses: readonly string[]; open?: HostPort } = { present, addresses }
   const upgrades = new Upgrades({
     self,
     clock,
     interfaces: () => [networkInterface('eth0', ['192.168.1.2/24'])],
     addressesOf: () => state.addresses.map(known),
+    openAddress: () => state.open,
     present: () => state.present,
     upgrade: async (_, better) => {
       dialled.push({ at: clock.now(), addresses: better.map(({ address }) => address) })
@@ -39,12 +40,12 @@ function host(self: PeerId, addresses: readonly string[], present: { route: Rout
 describe('a session that does not go by TCP on a LAN', () => {
   test('is tried on a network of ours first, and on public addresses while it goes through a hole or a relay', async () => {
     const addresses = ['10.9.9.9', '192.0.2.7', '192.168.1.9']
-    for (const [route, wanted] of [
-      ['relay', ['192.168.1.9', '192.0.2.7']],
-      ['punched', ['192.168.1.9', '192.0.2.7']],
-      ['direct', ['192.168.1.9']],
+    for (const [route, carrier, wanted] of [
+      ['relay', 'udx', ['192.168.1.9', '192.0.2.7']],
+      ['punched', 'udx', ['192.168.1.9', '192.0.2.7']],
+      ['direct', 'tcp', ['192.168.1.9']],
     ] as const) {
-      const { dialled, upgrades, other, pass } = host(ANNA, addresses, { route, carrier: 'udx' })
+      const { dialled, upgrades, other, pass } = host(ANNA, addresses, { route, carrier })
       upgrades.news(other)
       await pass(500)
       expect(dialled.map((one) => one.addresses)).toEqual([wanted])
@@ -82,6 +83,21 @@ describe('a session that does not go by TCP on a LAN', () => {
       await pass(600_000)
     }
     expect(dialled).toEqual([])
+  })
+
+  test('is moved to TCP where packets reach the peer without a NAT', async () => {
+    for (const [route, wanted] of [
+      ['punched', 1],
+      ['direct', 1],
+      ['lan', 0],
+    ] as const) {
+      const { dialled, upgrades, other, pass, state } = host(ANNA, [], { route, carrier: 'udx' })
+      state.open = { address: '10.99.0.20', port: 47800 }
+      upgrades.news(other)
+      await pass(500)
+      expect(dialled).toHaveLength(wanted)
+      upgrades.stop()
+    }
   })
 
   test('is moved to TCP where a LAN carries UDX only because nobody knew better', async () => {
