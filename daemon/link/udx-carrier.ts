@@ -30,12 +30,18 @@ interface UdxCarrierOptions {
   readonly onClose: () => void
 }
 
+/** Time without a packet, after one was sent that wants an answer, that makes a path doubtful; and so many round trips. */
+const SILENCE: Milliseconds = 400
+const ROUND_TRIPS = 4
+
 /**
  * An ordered byte pipe over UDX, which can be moved to another path at any time. UDX itself sends only to this host's own port; from there
  * each packet goes where the path is now, those included that were lost on the path before.
  */
 export class UdxCarrier {
   readonly id: number
+  /** Called when nothing came for a while although something was sent: the path may be dead. */
+  onSilence: () => void = () => {}
   readonly socket: UdxPipe
   readonly #options: UdxCarrierOptions
   readonly #stream: UdxStream
@@ -45,6 +51,7 @@ export class UdxCarrier {
   #to: TransportAddress | undefined
   #payload = SAFE_PAYLOAD
   #timer: Timer | undefined
+  #watch: Timer | undefined
   #isOver = false
   #packets = 0
   #bytes = 0
@@ -63,6 +70,7 @@ export class UdxCarrier {
     this.#stream.once('close', () => {
       this.#isOver = true
       this.#timer?.cancel()
+      this.#watch?.cancel()
       onClose()
     })
   }
@@ -112,6 +120,20 @@ export class UdxCarrier {
   #pass(packet: Buffer): void {
     this.#repeats.sent(packet, this.#options.clock.now())
     this.#send(packet)
+    this.#listen()
+  }
+
+  /** Looks whether anything comes that answers what was sent. */
+  #listen(): void {
+    if (this.#watch || this.#isOver) return
+    const { packetsReceived } = this.#stream
+    const patience = Math.max(SILENCE, this.#stream.rtt * ROUND_TRIPS)
+    this.#watch = this.#options.clock.after(patience, () => {
+      this.#watch = undefined
+      if (this.#isOver || this.#stream.inflight === 0) return
+      if (this.#stream.packetsReceived === packetsReceived) this.onSilence()
+      this.#listen()
+    })
   }
 
   /** Takes a piece of a packet that came. */

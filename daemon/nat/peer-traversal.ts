@@ -281,6 +281,10 @@ export class PeerTraversal {
     const { carriers, shakeHands, peer, clock } = this.#options
     const carrier = carriers.open(stream, to, this.#path?.mtu)
     this.#carriers.add(carrier)
+    carrier.onSilence = () => {
+      this.#agent.doubt(clock.now())
+      this.#schedule()
+    }
     carrier.socket.once('close', () => {
       this.#carriers.delete(carrier)
       this.#schedule()

@@ -46,6 +46,7 @@ declare module 'udx-native/lib/stream.js' {
     /** Bytes sent and not acknowledged. */
     readonly inflight: number
     readonly retransmits: number
+    readonly packetsReceived: number
     constructor(udx: Udx, id: number, options: { firewall: () => boolean })
     /** Where the next bytes go. */
     readonly _buffer: Buffer

@@ -232,6 +232,12 @@ export class IceAgent {
     this.#do(now, () => {})
   }
 
+  /** Nothing came for a while along the path in use although it should have: whether it still works is asked at once. */
+  doubt(now: Milliseconds): void {
+    const { selected } = this.#state
+    if (selected?.state === 'succeeded') this.#do(now, () => selected.health.doubt(now))
+  }
+
   /** Every pair, best first. */
   pairs(): readonly PairReport[] {
     const { list, selected } = this.#state
