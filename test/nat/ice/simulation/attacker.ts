@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { RemoteCandidate } from '../../../../daemon/nat/candidate.ts'
-import { encodeXorAddress } from '../../../../daemon/nat/stun/attributes.ts'
+import { encodeError, encodeXorAddress } from '../../../../daemon/nat/stun/attributes.ts'
 import { StunMessage, StunWriter } from '../../../../daemon/nat/stun/message.ts'
-import { ATTRIBUTE, METHOD } from '../../../../daemon/nat/stun/registry.ts'
+import { ATTRIBUTE, ERROR, METHOD } from '../../../../daemon/nat/stun/registry.ts'
 import type { HostPort } from '../../../../daemon/types.ts'
 import type { IceWorld } from './ice-world.ts'
 import { Link, PERFECT } from './link.ts'
@@ -101,6 +101,14 @@ export class Attacker {
       .add(ATTRIBUTE.xorMappedAddress, encodeXorAddress(from, request.transaction))
       .finish({ integrity: { sha256: Buffer.from(pwd) } })
     this.send(payload, source)
+  }
+
+  /** Answers a check of the target's with a role conflict (RFC 8445 section 7.3.1.1). */
+  conflict(request: StunMessage): void {
+    const payload = new StunWriter('error', METHOD.binding, request.transaction)
+      .add(ATTRIBUTE.errorCode, encodeError({ code: ERROR.roleConflict, reason: 'Role Conflict' }))
+      .finish({ integrity: { sha256: Buffer.from(this.own.pwd) } })
+    this.send(payload)
   }
 }
 

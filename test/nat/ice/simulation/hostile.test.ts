@@ -19,6 +19,10 @@ const CHECKS_A_SECOND = 55
 const mostInAll = (ms: number): number => 400 + Math.ceil(ms / 200)
 /** RFC 8445 section 6.1.2.5. */
 const MOST_PAIRS = 100
+/** Checks of an agent whose answers are waited for. */
+const MOST_TRANSACTIONS = 256
+/** Checks that are kept until their sender has said who it is. */
+const MOST_EARLY = 8
 
 /** Four hosts with public addresses: who is attacked, who attacks, who is to be flooded, and a friend of the first one's. */
 function build({ friend = false, expects = true }: { friend?: boolean; expects?: boolean } = {}) {
@@ -87,6 +91,7 @@ test('endless candidates: no more pairs than there may be, and no more checks a 
   expect(world.peer(TARGET, ATTACKER).agent.pairs().length).toBeLessThanOrEqual(MAX_REMOTE_CANDIDATES)
   expect(sent.length - begin).toBeLessThanOrEqual(mostInAll(300_000))
   expect(world.peer(TARGET, ATTACKER).checks.mostWithin(1000, 0)).toBeLessThanOrEqual(CHECKS_A_SECOND)
+  expect(world.host(TARGET).mux.transactions).toBeLessThanOrEqual(MOST_TRANSACTIONS)
 })
 
 test('checks of a stranger, from everywhere and by the thousand, are not answered and start nothing', () => {
@@ -249,6 +254,31 @@ test('checks that come before the description of the peer do not hinder it', () 
   attacker.describe([attacker.address])
   world.advance(5000)
   expect(world.peer(TARGET, ATTACKER).agent.selected?.to).toMatchObject(attacker.address)
+})
+
+test('checks from thousands of addresses before the description of the peer: few are kept', () => {
+  const { world, attacker, sent } = build()
+  const begin = sent.length
+  for (let count = 0; count < 3000; count++) {
+    attacker.check({ source: { address: `198.19.${count >> 8}.${count & 255}`, port: 1000 + count } })
+    if (count % 50 === 0) world.advance(100)
+  }
+  world.advance(1000)
+  // An answer to each, and no check of anybody.
+  expect(sent.length - begin).toBeLessThanOrEqual(3000)
+  attacker.describe([attacker.address])
+  world.advance(1000)
+  expect(world.peer(TARGET, ATTACKER).agent.pairs().length).toBeLessThanOrEqual(1 + MOST_EARLY)
+})
+
+test('a peer that answers every check with a role conflict gets no more checks than one that says nothing', () => {
+  const { world, attacker } = build()
+  attacker.onCheck = (message) => attacker.conflict(message)
+  attacker.describe([attacker.address])
+  const { checks } = world.peer(TARGET, ATTACKER)
+  world.advance(60_000)
+  expect(checks.total).toBeGreaterThan(0)
+  expect(checks.total).toBeLessThanOrEqual(mostTo(60_000))
 })
 
 test('after it is closed an agent sends nothing, whatever comes', () => {

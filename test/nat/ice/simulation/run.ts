@@ -8,6 +8,9 @@ import { type Fault, qualityIn, type Scenario } from './scenario.ts'
 /** Time until the best path is to be in use: from the moment both look for one, and from the end of a fault. */
 const FIRST_SETTLE: Milliseconds = 30_000
 const SETTLE: Milliseconds = 60_000
+/** Where so much is lost that the best path falls silent for a moment by chance, it is looked at again. */
+const LOOKS = 3
+const LOOK_AGAIN: Milliseconds = 10_000
 /** Time from the exchange of descriptions until it is said that there is no way. */
 const GIVE_UP: Milliseconds = 10_000
 /** Times that an end may tell of another path in the time after one change. */
@@ -72,8 +75,13 @@ export function problemsOf(scenario: Scenario): string[] {
   const watch = (when: string, settle: Milliseconds): void => {
     const before = world.hosts.flatMap(({ peers }) => peers.map((peer) => new Before(peer)))
     world.advance(settle)
-    const found = [...pathProblems(world), ...before.flatMap((one) => one.problems())]
-    problems.push(...found.map((what) => `${when}: ${what}`))
+    let found = pathProblems(world)
+    for (let look = 1; look < LOOKS && found.length > 0; look++) {
+      world.advance(LOOK_AGAIN)
+      found = pathProblems(world)
+    }
+    const spent = before.flatMap((one) => one.problems())
+    problems.push(...[...found, ...spent].map((what) => `${when}: ${what}`))
   }
   world.advance(scenario.lateness)
   watch('at first', FIRST_SETTLE)
