@@ -18,6 +18,8 @@ const PROOF_TIME: Milliseconds = 400
 const LEAST_REPEAT: Milliseconds = 100
 const MOST_REPEAT: Milliseconds = 400
 const FIRST_REPEAT: Milliseconds = 250
+/** So many lost one after the other and what was proven is not any more: one may be chance. */
+const GAP = 2
 /** So many in a row unanswered, and the pair is silent; more where something of the peer still comes that way. */
 const TRIES = { selected: 5, proving: 4, standby: 4, none: 4 } as const
 const TRIES_WHILE_HEARD = 10
@@ -150,7 +152,7 @@ export class PairHealth {
     this.#sentAt = now
     const excess = this.#unanswered - TRIES.selected
     this.#next = now + (excess < 0 ? this.#repeat : Math.min(MOST_SILENT, this.#repeat * 2 ** Math.min(excess, 5)))
-    if (this.#unanswered > 1) {
+    if (this.#unanswered > GAP) {
       this.#answers = 0
       this.#provenSince = INFINITE
     }
