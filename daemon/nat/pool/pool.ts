@@ -231,7 +231,8 @@ export class CandidatePool {
 
   #update(): void {
     this.#candidates = this.#gather()
-    const told = JSON.stringify(this.#candidates)
+    // What is known of the network goes to peers with the candidates.
+    const told = JSON.stringify([this.#candidates, this.summary()])
     if (told === this.#told) return
     this.#told = told
     for (const listener of [...this.#listeners]) listener()
