@@ -75,7 +75,7 @@ const doubled = (cgn: KindName): Expectation => {
 const others: readonly Cell[] = [
   carrier('eim', NO_HAIRPIN),
   carrier('cone', doubled('cone')),
-  carrier('sym', NO_HAIRPIN),
+  carrier('sym', doubled('sym')),
   {
     id: 'carrier-public',
     about: 'a home (eim) behind a symmetric carrier, with a host that has an address of the internet',

@@ -130,10 +130,9 @@ function byRoute(find: Found): string {
   }
   const row = ([name, cells]: [string, Cell[]]): string[] => {
     const [ours, theirs] = [OURS, RIVAL].map((subject) => {
-      const good = cells
-        .map((cell) => find.of(cell, subject, true))
-        .filter((one) => one && !one.route.includes('failed'))
-      return { ms: median(good.map((one) => one?.ms ?? Number.NaN)), failed: cells.length - good.length }
+      const tried = cells.flatMap((cell) => find.of(cell, subject, true) ?? [])
+      const good = tried.filter(({ route }) => !route.includes('failed'))
+      return { ms: median(good.map((one) => one.ms)), failed: tried.length - good.length }
     })
     if (!ours || !theirs) return []
     return [
@@ -219,13 +218,12 @@ function impossible(find: Found): string {
       told.set(text, entry)
     }
     if (told.size === 0) return ''
-    const rows = [...told].map(([text, entry]) => [
-      entry.cells.join(', '),
-      text.replaceAll('|', '\\|'),
-      (Math.max(...entry.times) / 1000).toFixed(1),
-    ])
+    const lines = [...told].map(([text, entry]) => {
+      const pairs = entry.cells.map((id) => `\`${id}\``).join(', ')
+      return `- ${pairs}; after ${(Math.max(...entry.times) / 1000).toFixed(1)} s: “${text}”`
+    })
     const title = OBSTACLES[obstacle]
-    return `**${title[0]?.toUpperCase()}${title.slice(1)}.**\n\n${table(['pairs', 'what the user is told', 'after, s'], rows)}`
+    return `**${title[0]?.toUpperCase()}${title.slice(1)}.**\n\n${lines.join('\n')}`
   })
   return blocks.filter((block) => block !== '').join('\n\n')
 }

@@ -67,13 +67,16 @@ const tell = (what: Told): void => void process.stdout.write(`${JSON.stringify(w
 
 /** Gives each of two ends what the other sends. */
 async function relay(): Promise<void> {
-  const ends: Socket[] = []
+  const ends = new Set<Socket>()
   const server = createServer({ noDelay: true }, (socket) => {
-    ends.push(socket)
-    socket.on('error', () => socket.destroy())
-    createInterface(socket).on('line', (line) => {
-      for (const other of ends) if (other !== socket && other.writable) other.write(`${line}\n`)
-    })
+    ends.add(socket)
+    socket.on('error', () => socket.destroy()).once('close', () => ends.delete(socket))
+    createInterface(socket)
+      .on('line', (line) => {
+        for (const other of ends) if (other !== socket && other.writable) other.write(`${line}\n`)
+      })
+      // What goes wrong with the socket is told here too.
+      .on('error', () => {})
   })
   server.listen(PORT)
   await once(server, 'listening')
