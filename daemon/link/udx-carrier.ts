@@ -40,7 +40,7 @@ const ROUND_TRIPS = 4
  */
 export class UdxCarrier {
   readonly id: number
-  /** Called when nothing came for a while although something was sent: the path may be dead. */
+  /** Called when the path may be dead: nothing came for a while although something was sent, or the peer sends along another. */
   onSilence: () => void = () => {}
   readonly socket: UdxPipe
   readonly #options: UdxCarrierOptions
@@ -121,6 +121,11 @@ export class UdxCarrier {
     this.#repeats.sent(packet, this.#options.clock.now())
     this.#send(packet)
     this.#listen()
+  }
+
+  /** A packet came through a relay: a peer that sends there although we do not may have lost the path that we use. */
+  cameFrom(from: TransportAddress): void {
+    if (this.#to && !isSameTransport(from, this.#to)) this.onSilence()
   }
 
   /** Looks whether anything comes that answers what was sent. */

@@ -78,7 +78,10 @@ export class UdxCarriers {
     const stream = streamOf(packet)
     if (stream === undefined) return this.#refuse()
     if (from.relay !== undefined) {
-      if (this.#byId.has(stream)) this.#options.endpoint.loop(packet)
+      const carrier = this.#byId.get(stream)
+      if (!carrier) return
+      this.#options.endpoint.loop(packet)
+      carrier.cameFrom(from)
       return
     }
     const carrier = this.#options.endpoint.isOwn(from) ? this.#byLoopId.get(stream) : undefined
