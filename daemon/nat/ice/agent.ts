@@ -23,6 +23,8 @@ export type { IceCredentials } from './credentials.ts'
 
 /** Until it is told that nothing works. Checks go on: a peer may be late (RFC 8863). */
 const PATIENCE: Milliseconds = 7000
+/** However often either side begins anew meanwhile. */
+const MOST_PATIENCE: Milliseconds = 8000
 /** After a restart of ours, the peer may know only the old credentials for so long. */
 const OLD_CREDENTIALS: Milliseconds = 60_000
 /** Codes of send errors that anybody can cause, by ICMP. */
@@ -88,6 +90,8 @@ export class IceAgent {
   readonly #outbox: (() => void)[] = []
   #port: AgentPort | undefined
   #old: { readonly credentials: IceCredentials; readonly until: Milliseconds } | undefined
+  /** Since when there is to be a path, and when it is told that there is none. */
+  #expectedSince: Milliseconds = Number.NEGATIVE_INFINITY
   #failAt: Milliseconds = Number.POSITIVE_INFINITY
   #isTelling = false
   #isClosed = false
@@ -278,26 +282,28 @@ export class IceAgent {
     this.#checks.keepUp(now)
     this.#checks.begin(now)
     this.#checks.probe(now)
-    if (selected && !this.#state.selected) this.#expectPath(now)
+    if (this.#state.selected) this.#failAt = Number.POSITIVE_INFINITY
+    else if (selected) this.#expectPath(now)
     if (now >= this.#failAt) this.#giveUp()
   }
 
   /** From now on there is to be a path within our patience. */
   #expectPath(now: Milliseconds): void {
-    if (this.#state.remote && !this.#state.selected) this.#failAt = now + PATIENCE
+    if (!this.#state.remote || this.#state.selected) return
+    if (this.#failAt === Number.POSITIVE_INFINITY) this.#expectedSince = now
+    this.#failAt = Math.min(now + PATIENCE, this.#expectedSince + MOST_PATIENCE)
   }
 
   #giveUp(): void {
     this.#failAt = Number.POSITIVE_INFINITY
-    const { selected, list, remotes, wasHeard } = this.#state
-    if (selected) return
+    const { list, remotes, wasHeard } = this.#state
     const reason = failureReason(list.pairs, remotes.all.length, wasHeard)
     this.#outbox.push(() => this.#events.failed(reason))
   }
 
   #request(message: StunMessage, from: TransportAddress, now: Milliseconds): boolean {
     const { local, remote, remotes } = this.#state
-    const own = this.#old ? [local, this.#old.credentials] : [local]
+    const own = this.#old && now < this.#old.until ? [local, this.#old.credentials] : [local]
     const said = this.#requests.receive(message, from, own, now)
     if (said === 'foreign') return false
     if (said === 'answered') return true

@@ -23,6 +23,8 @@ const GAP = 2
 /** So many in a row unanswered, and the pair is silent; more where something of the peer still comes that way. */
 const TRIES = { selected: 5, proving: 4, standby: 4, none: 4 } as const
 const TRIES_WHILE_HEARD = 10
+/** Times the loss that is usual there, 0 to 1: so many more. */
+const TRIES_FOR_LOSS = 8
 /** A silent path is checked at growing intervals. */
 const MOST_SILENT: Milliseconds = 2000
 /** Traffic that came at least so often, and stops, is missed after the same time. */
@@ -48,6 +50,8 @@ export class PairHealth {
   #answers = 0
   #provenSince: Milliseconds = INFINITE
   #loss = 0
+  /** Of the time before the checks that have no answer. */
+  #usualLoss = 0
 
   get rtt(): Milliseconds | undefined {
     return this.#roundTrip.smoothed
@@ -93,7 +97,8 @@ export class PairHealth {
   /** So many checks had no answer that this pair is not to be relied upon. */
   get isExhausted(): boolean {
     const isHeard = this.#heardAt > this.#doubtedAt
-    return this.#unanswered >= (isHeard ? TRIES_WHILE_HEARD : TRIES[this.#duty])
+    const tries = isHeard ? TRIES_WHILE_HEARD : TRIES[this.#duty]
+    return this.#unanswered >= tries + Math.floor(this.#usualLoss * TRIES_FOR_LOSS)
   }
 
   /** It has answered long enough, without a gap, to be chosen in place of one that works. */
@@ -146,8 +151,10 @@ export class PairHealth {
   }
 
   sent(now: Milliseconds): void {
-    if (this.#unanswered === 0) this.#doubtedAt = now
-    else this.#loss += (1 - this.#loss) * LOSS_GAIN
+    if (this.#unanswered === 0) {
+      this.#doubtedAt = now
+      this.#usualLoss = this.#loss
+    } else this.#loss += (1 - this.#loss) * LOSS_GAIN
     this.#unanswered++
     this.#sentAt = now
     const excess = this.#unanswered - TRIES.selected

@@ -95,6 +95,8 @@ export class End {
 /** Two ends, or more, in virtual time. Who sends from where is decided by what it sends to: see `source`. */
 export class Wire {
   now = 1000
+  /** Decides on all that is random. */
+  seed = 1
   readonly ends: End[] = []
   readonly sent: Packet[] = []
   fate: Fate = () => [10]
@@ -109,7 +111,7 @@ export class Wire {
   #order = 0
 
   end(candidates: readonly LocalCandidate[], options: Partial<IceAgentOptions> = {}): End {
-    const end = new End(this, options, candidates, 1 + this.ends.length)
+    const end = new End(this, options, candidates, this.seed + this.ends.length)
     this.ends.push(end)
     return end
   }

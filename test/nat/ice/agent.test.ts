@@ -194,6 +194,18 @@ describe('failure', () => {
     expect(deaf.a.failures[0]?.reason).toContain('the checks of the peer arrive, the answers to ours do not')
   })
 
+  test('is told in time however often the peer begins anew', () => {
+    const { wire, a, b } = connect([A], [B], (wire) => {
+      wire.fate = () => []
+    })
+    for (let count = 0; count < 8; count++) {
+      b.restart(newCredentials(seededBytes(seeded(count))))
+      a.learn(b)
+      wire.advance(1000)
+    }
+    expect(a.failures).toHaveLength(1)
+  })
+
   test('says so when nothing can be sent', () => {
     const { wire, a } = connect([A], [B], (wire) => {
       wire.fate = ({ from, to }) => {

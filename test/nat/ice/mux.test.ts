@@ -11,7 +11,12 @@ const B = candidate('host', '192.168.1.3')
 
 test('agents on one socket each get what is for them: checks by their names, answers by what they asked', () => {
   const mux = new IceMux()
-  const pairs = [1, 2, 3].map(() => connect([A], [B], (wire) => void (wire.fate = () => [])))
+  const pairs = [10, 20, 30].map((seed) =>
+    connect([A], [B], (wire) => {
+      wire.seed = seed
+      wire.fate = () => []
+    }),
+  )
   // All ends `a` share one mux; what they send to their peers is delivered by hand.
   const unregister = pairs.map(({ a }) => mux.register(a.agent))
   for (const { wire, a, b } of pairs) {
