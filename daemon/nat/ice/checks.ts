@@ -56,14 +56,14 @@ export class Checks {
   repeat(now: Milliseconds): void {
     for (const one of this.#state.transactions.due(now)) {
       const { pair } = one
-      const wait = this.#budget.wait(pair.key, now)
+      const wait = this.#budget.wait(budgetKey(pair), now)
       if (one.sends >= one.tries) {
         one.nextAt = Number.POSITIVE_INFINITY
         if (pair.state === 'in-progress') this.#state.fail(pair, `no answer to ${one.sends} checks`, now)
       } else if (wait > 0) {
         one.nextAt = now + wait
       } else {
-        this.#budget.take(pair.key, now)
+        this.#budget.take(budgetKey(pair), now)
         one.sends++
         one.sentAt = now
         one.rto *= 2
@@ -111,7 +111,7 @@ export class Checks {
         return
       }
       this.#slot = undefined
-      this.#budget.take(pair.key, now)
+      this.#budget.take(budgetKey(pair), now)
       list.start(pair)
       const rto = Math.max(LEAST_RTO, TA * list.unsettled)
       this.#check(pair, { purpose: 'find', tries: pair.failures === 0 ? TRIES : RETRY_TRIES, size: 0, rto }, now)
@@ -133,7 +133,7 @@ export class Checks {
     if (!remote) return undefined
     for (const pair of list.due(now, (one) => this.#mayRetry(one, now))) {
       if (!this.isWanted(pair)) continue
-      const wait = this.#budget.wait(pair.key, now)
+      const wait = this.#budget.wait(budgetKey(pair), now)
       if (wait === 0) return pair
       this.#beginAt = Math.min(this.#beginAt, now + wait)
     }
@@ -171,6 +171,9 @@ export class Checks {
     this.#send(packet, pair.to)
   }
 }
+
+/** What has answered before is held to less. */
+const budgetKey = ({ isProven, key }: CandidatePair): string | undefined => (isProven ? undefined : key)
 
 /** It is of interest which packets fit. */
 function isProbed({ health: { duty }, mtu, isSilent }: CandidatePair): boolean {

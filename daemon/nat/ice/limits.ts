@@ -53,22 +53,19 @@ export class CheckBudget {
     this.#sustained = new TokenBucket(SUSTAINED, now)
   }
 
-  /** Takes what a check of this address costs; false when it may not be sent now. */
-  take(address: string, now: Milliseconds): boolean {
+  /** Takes what a check of an address costs, undefined for one that has answered before; false when it may not be sent now. */
+  take(address: string | undefined, now: Milliseconds): boolean {
     if (this.wait(address, now) > 0) return false
     this.#pace.use(1, now)
     this.#sustained.use(1, now)
-    this.#addresses.of(address, now).use(1, now)
+    if (address !== undefined) this.#addresses.of(address, now).use(1, now)
     return true
   }
 
-  /** How long until a check of this address may be sent; 0 for now. */
-  wait(address: string, now: Milliseconds): Milliseconds {
-    const wait = Math.max(
-      this.#pace.until(now),
-      this.#sustained.until(now),
-      this.#addresses.of(address, now).until(now),
-    )
+  /** How long until such a check may be sent; 0 for now. */
+  wait(address: string | undefined, now: Milliseconds): Milliseconds {
+    const own = address === undefined ? 0 : this.#addresses.of(address, now).until(now)
+    const wait = Math.max(this.#pace.until(now), this.#sustained.until(now), own)
     return wait < LEAST_WAIT ? 0 : wait
   }
 }
