@@ -115,7 +115,8 @@ const aboutTimes = ({ roundTrip, runs }: Results): string =>
   [
     `From \`connect\` to the first byte of the other host's app, on daemons that have just started and have gathered nothing yet; median of ${runs}`,
     `${runs === 1 ? 'run' : 'runs'}. The hosts are ${roundTrip.toFixed(1)} ms apart, there and back, and signals take as long as the packets; \`${RIVAL}\` (libdatachannel, libjuice) has the same`,
-    'servers and the same signals. It has TURN over UDP only, so it fails where UDP is blocked.',
+    'servers and the same signals. It has TURN over UDP only, so it fails where UDP is blocked, and it may stay on a relay where there is a direct path, which',
+    'is in brackets then. The two were measured one after the other; single figures vary by half where the machine has other work.',
   ].join('\n')
 
 /** How the first byte came: what the time depends on. */
@@ -177,7 +178,7 @@ function figures(find: Found, cell: Cell): string[] {
     way ?? NONE,
     isUp ? ms(ours.ms) : NONE,
     isUp ? find.trips(ours.ms) : NONE,
-    theirs ? (areThey ? ms(theirs.ms) : 'failed') : NONE,
+    theirs ? (areThey ? `${ms(theirs.ms)}${theirs.asExpected ? '' : ` (${theirs.route})`}` : 'failed') : NONE,
     isUp && areThey ? ratio(theirs.ms, ours.ms) : NONE,
   ]
 }
