@@ -5,7 +5,8 @@ import { cleanReason } from '../clean-text.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Identity } from '../identity/key.ts'
-import { formatHostPort } from '../network/network.ts'
+import { isOwnAddress } from '../network/addresses.ts'
+import { formatHostPort, type NetworkInterface } from '../network/network.ts'
 import { TokenBucket } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { NS } from '../xmpp/namespaces.ts'
@@ -169,8 +170,11 @@ export class HubClient {
     if (outcome === 'lost') throw this.#lost()
   }
 
-  /** There is reason to doubt the connection: the hub has to answer soon. */
-  check(): void {
+  /** There is reason to doubt the connection: it ends where its own address is none of ours any more, and else the hub has to answer soon. */
+  check(interfaces: readonly NetworkInterface[]): void {
+    const from = this.#socket?.localAddress
+    if (from !== undefined && !isOwnAddress(from, interfaces))
+      return this.#end(new PartylineError('network.lost', 'the network that the hub was reached through is gone'))
     if (!this.isOpen) return
     const since = this.#options.clock.now()
     this.#ping(randomUUID())

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../clock.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Identity } from '../identity/key.ts'
 import type { Logger } from '../logger.ts'
-import { formatHostPort } from '../network/network.ts'
+import { formatHostPort, type NetworkInterface } from '../network/network.ts'
 import type { Refusals } from '../refusals.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { NS } from '../xmpp/namespaces.ts'
@@ -157,9 +157,9 @@ export class HubMembership {
   }
 
   /** The network changed, or the machine woke: a connection is asked whether it still is one, a lost hub tried at once. */
-  networkChanged(): void {
+  networkChanged(interfaces: readonly NetworkInterface[]): void {
     this.#pause = FIRST_PAUSE
-    if (this.#client) this.#client.check()
+    if (this.#client) this.#client.check(interfaces)
     else this.#tryNow()
   }
 

@@ -157,7 +157,7 @@ export class Hubs implements DiscoveryMethod, Signaller {
     this.#discovery.networkChanged(change)
     running.interfaces = interfaces
     running.exchange.networkChanged(interfaces)
-    for (const hub of this.#hubs) hub.networkChanged()
+    for (const hub of this.#hubs) hub.networkChanged(interfaces)
   }
 
   renamed(name: string): void {

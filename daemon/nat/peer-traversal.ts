@@ -360,6 +360,18 @@ export class PeerTraversal {
     if (this.#options.dials && this.#isDialling && !isBegun) void this.#shakeHands(this.#stream, 'client', path.to)
   }
 
+  /** More is known of the path in use: how much it carries, or what its ends are. */
+  #learn(path: SelectedPath | undefined): void {
+    const { mtu, local, remote } = this.#path ?? {}
+    if (!path || (path.mtu === mtu && path.local === local && path.remote === remote)) return
+    this.#move(path)
+    const from = this.#route
+    const to = routeOfPath(path, this.#options.interfaces())
+    this.#route = to
+    if (from && from !== to)
+      for (const listener of [...this.#listeners]) listener({ from, to, reason: 'more is known of the path' })
+  }
+
   /** Sends along a path, in packets as large as are known to arrive there. */
   #move(path: SelectedPath): void {
     this.#path = path
@@ -384,8 +396,7 @@ export class PeerTraversal {
     if (this.#closing.signal.aborted) return
     const { clock } = this.#options
     const now = clock.now()
-    const path = this.#agent.selected
-    if (path && path.mtu !== this.#path?.mtu) this.#move(path)
+    this.#learn(this.#agent.selected)
     if (this.#isWanted(now)) this.#unwantedSince = undefined
     else this.#unwantedSince ??= now
     const end =

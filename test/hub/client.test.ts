@@ -9,9 +9,12 @@ import { HubClient, MAX_UNSENT } from '../../daemon/hub/hub-client.ts'
 import { makeCertificate } from '../../daemon/identity/certificate.ts'
 import type { HostPort } from '../../daemon/types.ts'
 import { xml } from '../../daemon/xmpp/stanzas.ts'
+import { networkInterface } from '../simulated-network.ts'
 import { VirtualClock } from '../virtual-clock.ts'
 import { HubHost, newIdentity, XmppClient } from './hub-host.ts'
 import { PLAIN, ScriptedHub } from './scripted-hub.ts'
+
+const LOOPBACK = [networkInterface('lo', ['127.0.0.1/8', '::1/128'])]
 
 const identity = newIdentity()
 const open: HubClient[] = []
@@ -339,18 +342,25 @@ describe('a connection', () => {
     expect((await closed).code).toBe('network.timeout')
   })
 
+  test('whose own address is gone ends at once', async () => {
+    await using hub = await ScriptedHub.start()
+    const { client, closed } = await atScripted(hub, { clock: new VirtualClock() })
+    client.check([networkInterface('eth0', ['192.0.2.1/24'])])
+    expect((await closed).code).toBe('network.lost')
+  })
+
   test('that is doubted and answers stays', async () => {
     const clock = new VirtualClock()
     await using hub = await ScriptedHub.start()
     const { there, client, closed } = await atScripted(hub, { clock })
-    client.check()
+    client.check(LOOPBACK)
     await there.until('<ping')
     clock.advance(1)
     there.send("<presence from='anna@hub-scripted.local'/><iq type='get' id='q'><ping xmlns='urn:xmpp:ping'/></iq>")
     await there.until('id="q"')
     clock.advance(4000)
     expect(client.isOpen).toBe(true)
-    client.check()
+    client.check(LOOPBACK)
     clock.advance(4000)
     expect((await closed).code).toBe('network.timeout')
   })

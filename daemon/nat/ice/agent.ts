@@ -171,6 +171,8 @@ export class IceAgent {
       if (isOther && before) {
         remotes.forgetReflexive()
         state.nomination.forget(true)
+        // What is in use stays so, and the peer has to be told anew.
+        if (state.role.isControlling && state.selected) state.nomination.nominate(state.selected)
         state.reset(now)
       }
       const isChanged = remotes.name(candidates)

@@ -21,8 +21,8 @@ const LINGER: Milliseconds = 60_000
 /** How long one over TCP is kept once there is one over UDP on the same server. */
 const MOVE: Milliseconds = 60_000
 const CLOSING: Milliseconds = 1000
-/** How long a server's better ways to be talked to may take to answer before the next one is tried; a packet may get lost once. */
-const STAGGER: Milliseconds = 700
+/** How long a server's better ways to be talked to may take to answer before the next one is tried too: where UDP is blocked people wait for it. */
+const STAGGER: Milliseconds = 300
 /** Best first: over streams one lost packet holds up all. */
 const TRANSPORTS: readonly TurnTransport[] = ['udp', 'tcp', 'tls']
 

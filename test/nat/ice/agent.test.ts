@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { newCredentials } from '../../../daemon/nat/ice/credentials.ts'
+import { StunMessage } from '../../../daemon/nat/stun/message.ts'
+import { ATTRIBUTE } from '../../../daemon/nat/stun/registry.ts'
 import { seeded, seededBytes } from '../../datagram/random.ts'
 import { candidate, connect, Wire } from './agent-pair.ts'
 
@@ -235,6 +237,20 @@ describe('restart', () => {
       expect([a.path, b.path]).toEqual(['192.168.1.3:47800', '192.168.1.2:47800'])
       expect([a.selections.length, b.selections.length]).toEqual([1, 1])
     }
+  })
+
+  test('of the controlled side: the controlling one tells it again which path is in use', () => {
+    const { wire, a, b } = connect([A], [B])
+    wire.advance(1000)
+    const [controlling, other] = a.agent.isControlling ? [a, b] : [b, a]
+    other.restart(credentials)
+    wire.advance(20)
+    controlling.learn(other)
+    const before = wire.sent.length
+    wire.advance(6000)
+    const checks = wire.sent.slice(before).filter(({ from }) => from === controlling)
+    const nominating = checks.filter(({ bytes }) => StunMessage.decode(bytes).has(ATTRIBUTE.useCandidate))
+    expect(nominating.length).toBeGreaterThan(0)
   })
 
   test('of which the peer does not know: its checks with the old credentials are answered meanwhile', () => {
