@@ -200,7 +200,7 @@ class Daemon implements RunningDaemon {
       dial: createTlsDial(tls),
       traversal: {
         reaches: (peer) => this.#nat.traversal.reaches(peer),
-        look: (peer, failed) => this.#nat.traversal.look(peer, failed),
+        look: (peer, finder) => this.#nat.traversal.look(peer, finder),
       },
       addressesOf: (peer) => book.addresses(peer),
       interfaces: () => this.#network.interfaces(),

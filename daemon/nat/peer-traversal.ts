@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../clock.ts'
+import type { Finder } from '../connect/connector.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Link, LinkPath, PathChange } from '../link/link.ts'
 import type { UdxCarrier } from '../link/udx-carrier.ts'
@@ -72,7 +73,7 @@ export class PeerTraversal {
   readonly #rendezvous: Rendezvous
   readonly #unregister: () => void
   readonly #closing = new AbortController()
-  readonly #looking = new Set<(error: PartylineError) => void>()
+  readonly #looking = new Set<Finder>()
   readonly #carriers = new Set<UdxCarrier>()
   /** Links that want to hear of another path. */
   readonly #listeners = new Set<(change: PathChange) => void>()
@@ -142,17 +143,18 @@ export class PeerTraversal {
     return { address: path.to.address, port: path.to.port }
   }
 
-  /** Somebody here wants a link; `failed` is called once if there is no way. Returns the way to stop. */
-  look(failed: (error: PartylineError) => void): () => void {
+  /** Somebody here wants a link. Returns the way to stop. */
+  look(finder: Finder): () => void {
     const { clock } = this.#options
-    this.#looking.add(failed)
-    const patience = clock.after(PATIENCE, () => this.#looking.has(failed) && this.#fail())
+    this.#looking.add(finder)
+    const patience = clock.after(PATIENCE, () => this.#looking.has(finder) && this.#fail())
+    this.#tell(finder)
     this.#calls++
     if (this.#options.dials) this.#dial()
     this.#describe()
     return () => {
       patience.cancel()
-      this.#looking.delete(failed)
+      this.#looking.delete(finder)
       this.#schedule()
     }
   }
@@ -198,7 +200,7 @@ export class PeerTraversal {
     this.#rendezvous.close()
     this.#agent.close()
     for (const carrier of this.#carriers) carrier.destroy()
-    for (const failed of this.#looking) failed(new PartylineError('local.stopping'))
+    for (const finder of this.#looking) finder.failed(new PartylineError('local.stopping'))
     this.#looking.clear()
     this.#options.onEnd(pairs)
   }
@@ -216,6 +218,13 @@ export class PeerTraversal {
     this.#theirCalls = calls
     if (!dials && link !== 0 && link !== this.#stream) this.#accept(link)
     if (this.#rendezvous.isSilent) this.#describe()
+    for (const finder of this.#looking) this.#tell(finder)
+  }
+
+  /** Tells where the peer may be reached from outside. */
+  #tell(finder: Finder): void {
+    const outside = this.#theirs?.candidates.filter(({ kind }) => kind !== 'relay') ?? []
+    if (outside.length > 0) finder.told(outside.map(({ address, port }) => ({ address, port })))
   }
 
   /** Tells the peer what there is to tell now. */
@@ -380,11 +389,17 @@ export class PeerTraversal {
 
   /** Tells those who look that there is no way. */
   #fail(): void {
-    const message = explainFailure(this.#options.network(), this.#theirs?.network, this.#why)
+    const message = explainFailure(this.#options.network(), this.#theirs?.network, this.#why, this.#isShared)
     const looking = [...this.#looking]
     this.#looking.clear()
-    for (const failed of looking) failed(new PartylineError('network.no-path', message))
+    for (const finder of looking) finder.failed(new PartylineError('network.no-path', message))
     this.#schedule()
+  }
+
+  /** The internet sees both at one address. */
+  get #isShared(): boolean {
+    const theirs = this.#theirs?.candidates.filter(({ kind }) => kind === 'srflx').map(({ address }) => address) ?? []
+    return this.#options.candidates().some(({ kind, address }) => kind === 'srflx' && theirs.includes(address))
   }
 
   #isWanted(now: Milliseconds): boolean {

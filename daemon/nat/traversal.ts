@@ -1,4 +1,4 @@
-import type { WayFinder } from '../connect/connector.ts'
+import type { Finder, WayFinder } from '../connect/connector.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Link } from '../link/link.ts'
 import type { Refusals } from '../refusals.ts'
@@ -54,10 +54,10 @@ export class Traversal implements WayFinder {
     return !this.#isClosed && (this.#peers.has(peer) || this.#options.signals.reaches(peer).length > 0)
   }
 
-  look(peer: PeerId, failed: (error: PartylineError) => void): () => void {
+  look(peer: PeerId, finder: Finder): () => void {
     const traversal = this.#begin(peer)
-    if (traversal) return traversal.look(failed)
-    failed(new PartylineError('local.limit', `ways to ${MAX_PEERS} peers are looked for already`))
+    if (traversal) return traversal.look(finder)
+    finder.failed(new PartylineError('local.limit', `ways to ${MAX_PEERS} peers are looked for already`))
     return () => {}
   }
 

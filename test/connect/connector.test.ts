@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../daemon/clock.ts'
-import { Connector, type ElectedLink } from '../../daemon/connect/connector.ts'
+import { Connector, type ElectedLink, type Finder } from '../../daemon/connect/connector.ts'
 import { encodeGreeting } from '../../daemon/connect/greeting.ts'
 import { PartylineError } from '../../daemon/errors.ts'
 import type { Link } from '../../daemon/link/link.ts'
@@ -11,6 +11,7 @@ import { createTlsDial } from '../../daemon/link/tls-dial.ts'
 import { LinkListener } from '../../daemon/link/tls-listen.ts'
 import { tlsOptions } from '../../daemon/link/tls-options.ts'
 import { silentLogger } from '../../daemon/logger.ts'
+import { formatHostPort } from '../../daemon/network/network.ts'
 import type { KnownAddress } from '../../daemon/peers/peer-book.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import type { PeerId } from '../../daemon/types.ts'
@@ -34,7 +35,9 @@ class Host implements AsyncDisposable {
   held = ''
   /** The way beside dialling: what is done when one is looked for. */
   readonly looked: PeerId[] = []
-  way: ((peer: PeerId, failed: (error: PartylineError) => void) => void) | undefined
+  /** Addresses that were dialled. */
+  readonly dials: string[] = []
+  way: ((peer: PeerId, finder: Finder) => void) | undefined
   stopped = 0
   received: number | undefined
 
@@ -48,12 +51,15 @@ class Host implements AsyncDisposable {
       clock: systemClock,
       logger: silentLogger,
       refusals: this.refusals,
-      dial: this.dial,
+      dial: (target, expected, signal) => {
+        this.dials.push(formatHostPort(target))
+        return this.dial(target, expected, signal)
+      },
       traversal: {
         reaches: () => this.way !== undefined,
-        look: (other, failed) => {
+        look: (other, finder) => {
           this.looked.push(other)
-          this.way?.(other, failed)
+          this.way?.(other, finder)
           return () => this.stopped++
         },
       },
@@ -272,8 +278,8 @@ describe('a blocked peer', () => {
 })
 
 describe('a way beside dialling', () => {
-  const failing = (_: PeerId, failed: (error: PartylineError) => void): void =>
-    failed(new PartylineError('network.no-path', 'two symmetric NATs'))
+  const failing = (_: PeerId, finder: Finder): void =>
+    finder.failed(new PartylineError('network.no-path', 'two symmetric NATs'))
 
   test('is taken where no address is known, whoever dials its link', async () => {
     await using a = await Host.start()
@@ -305,6 +311,21 @@ describe('a way beside dialling', () => {
       code: 'network.no-path',
       message: 'two symmetric NATs',
     })
+  })
+
+  test('takes addresses that the peer tells meanwhile, and dials no more than a few of them, once each', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    const decoys = Array.from({ length: 20 }, (_, i) => ({ address: `127.0.0.${i + 2}`, port: 9 }))
+    a.way = (_, finder) => {
+      finder.told([b.at])
+      finder.told([b.at, ...decoys])
+    }
+    const session = await a.connector.connect(b.peer)
+    await until(() => b.elected.length === 1)
+    expect(a.elected).toMatchObject([{ session, link: { dialled: true } }])
+    expect(a.dials.length).toBeLessThanOrEqual(4)
+    expect(new Set(a.dials).size).toBe(a.dials.length)
   })
 
   test('moves a session that is alive when a better address is dialled', async () => {

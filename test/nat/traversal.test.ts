@@ -17,7 +17,7 @@ async function pair() {
 /** Looks from one host to the other; resolves with the reason if there is no way. */
 function look(from: TraversalHost, to: TraversalHost) {
   const { promise: failure, resolve } = Promise.withResolvers<PartylineError>()
-  return { stop: from.traversal.look(to.peer, resolve), failure }
+  return { stop: from.traversal.look(to.peer, { failed: resolve, told: () => {} }), failure }
 }
 
 /** A link on both sides, and what one end writes read at the other. */
