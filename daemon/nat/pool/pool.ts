@@ -70,6 +70,8 @@ export class CandidatePool {
   #interfaces: readonly NetworkInterface[] = []
   /** By server, family and address. */
   readonly #asked = new Map<string, Asked>()
+  /** The other address of the only server that answers: asked once, for what the NAT does with it. */
+  #second: StunBinding | undefined
   #wants = 0
   #isActive = false
   #linger: Timer | undefined
@@ -121,6 +123,7 @@ export class CandidatePool {
     this.#interfaces = interfaces
     this.#ask()
     const now = this.#options.clock.now()
+    this.#second = undefined
     for (const { binding } of this.#asked.values()) binding.refresh(now)
     this.#update()
     this.#schedule()
@@ -129,7 +132,7 @@ export class CandidatePool {
   /** Takes a STUN message; true when it was an answer to a question of ours. */
   receive(message: StunMessage, from: HostPort): boolean {
     const now = this.#options.clock.now()
-    for (const { binding } of this.#asked.values()) {
+    for (const binding of this.#bindings()) {
       if (!binding.receive(message, from, now)) continue
       this.#schedule()
       return true
@@ -192,6 +195,7 @@ export class CandidatePool {
     this.#timer?.cancel()
     this.#resolver.use([])
     this.#asked.clear()
+    this.#second = undefined
     for (const release of this.#releases) release()
     this.#releases = []
     this.#update()
@@ -218,18 +222,40 @@ export class CandidatePool {
     this.#schedule()
   }
 
+  /** Those that are asked again in time. */
+  #bindings(): readonly StunBinding[] {
+    const all = [...this.#asked.values()].map(({ binding }) => binding)
+    return this.#second?.state === 'asking' ? [...all, this.#second] : all
+  }
+
   #schedule(): void {
     const { clock } = this.#options
     this.#timer?.cancel()
-    const deadline = Math.min(...[...this.#asked.values()].map(({ binding }) => binding.deadline))
+    const deadline = Math.min(...this.#bindings().map((binding) => binding.deadline))
     if (deadline === Number.POSITIVE_INFINITY) return
     this.#timer = clock.after(Math.max(1, deadline - clock.now()), () => {
-      for (const { binding } of [...this.#asked.values()]) binding.tick(clock.now())
+      for (const binding of this.#bindings()) binding.tick(clock.now())
       this.#schedule()
     })
   }
 
+  /** One server cannot tell whether another sees the same; many have a second address for that. */
+  #askSecond(): void {
+    const { clock, random, send } = this.#options
+    const known = [...this.#asked.values()].filter(
+      ({ binding }) => binding.mapped && !binding.server.address.includes(':'),
+    )
+    const [only, another] = known
+    const other = another ? undefined : only?.binding.other
+    if (!other || this.#second) return
+    const options = { server: other, now: clock.now(), random }
+    this.#second = new StunBinding(options, { output: send, changed: () => this.#update() })
+    this.#second.tick(clock.now())
+    this.#schedule()
+  }
+
   #update(): void {
+    this.#askSecond()
     this.#candidates = this.#gather()
     // What is known of the network goes to peers with the candidates.
     const told = JSON.stringify([this.#candidates, this.summary()])
@@ -260,7 +286,8 @@ export class CandidatePool {
   /** Whether two servers saw the same. */
   #mapping(known: readonly StunBinding[]): Description['network']['mapping'] {
     const own = new Set(hostAddresses(this.#interfaces).map(({ address }) => address))
-    const fours = known.filter(({ server }) => !server.address.includes(':'))
+    const all = this.#second?.mapped ? [...known, this.#second] : known
+    const fours = all.filter(({ server }) => !server.address.includes(':'))
     const seen = new Set(fours.map(({ mapped }) => mapped && formatHostPort(mapped)))
     if (fours.length === 0) return 'unknown'
     if (fours.every(({ mapped }) => mapped && own.has(mapped.address))) return 'none'

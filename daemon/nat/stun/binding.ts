@@ -44,6 +44,7 @@ export class StunBinding {
   #hops = 0
   #state: BindingState = 'asking'
   #mapped: HostPort | undefined
+  #other: HostPort | undefined
   #roundTrip: Milliseconds | undefined
   #detail = ''
   #transaction: Buffer | undefined
@@ -80,6 +81,11 @@ export class StunBinding {
 
   get roundTrip(): Milliseconds | undefined {
     return this.#roundTrip
+  }
+
+  /** Another address of the server, on another host as far as a NAT can tell (OTHER-ADDRESS, RFC 5780 section 7.4). */
+  get other(): HostPort | undefined {
+    return this.#state === 'known' ? this.#other : undefined
   }
 
   /** Why there is no address, in words; empty where there is one. */
@@ -129,6 +135,7 @@ export class StunBinding {
     if (!mapped) return this.#failed(now, 'refused', 'its answer makes no sense')
     const isOther = mapped.address !== this.#mapped?.address || mapped.port !== this.#mapped.port
     this.#mapped = mapped
+    this.#other = this.#otherAddress(message)
     this.#transaction = undefined
     this.#retry = RETRY
     const spread = this.#options.random(2).readUInt16BE() / 65_536
@@ -156,6 +163,13 @@ export class StunBinding {
     const to = value && attempt(() => decodeAddress(value))
     if (!to || this.#hops >= MAX_HOPS || !isBelievable(to)) return undefined
     return to.address.includes(':') === this.#server.address.includes(':') ? to : undefined
+  }
+
+  #otherAddress(message: StunMessage): HostPort | undefined {
+    const value = message.get(ATTRIBUTE.otherAddress)
+    const other = value && attempt(() => decodeAddress(value))
+    if (!other || !isBelievable(other) || other.address === this.#server.address) return undefined
+    return other.address.includes(':') === this.#server.address.includes(':') ? other : undefined
   }
 
   #failed(now: Milliseconds, state: 'silent' | 'refused', detail: string): void {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { type LocalCandidate, priorityOf } from '../../../daemon/nat/candidate.ts'
 import { CandidatePool, type CandidateSource } from '../../../daemon/nat/pool/pool.ts'
 import { parseStunServer } from '../../../daemon/nat/pool/stun-server.ts'
-import { encodeXorAddress } from '../../../daemon/nat/stun/attributes.ts'
+import { encodeAddress, encodeXorAddress } from '../../../daemon/nat/stun/attributes.ts'
 import { StunMessage, StunWriter } from '../../../daemon/nat/stun/message.ts'
 import { ATTRIBUTE, METHOD } from '../../../daemon/nat/stun/registry.ts'
 import type { HostPort } from '../../../daemon/types.ts'
@@ -53,6 +53,8 @@ class World {
   readonly mapped = new Source()
   readonly sees = new Map<string, HostPort>()
   readonly names = new Map<string, readonly string[]>()
+  /** Second addresses of servers. */
+  readonly others = new Map<string, string>()
   readonly asked: string[] = []
   lookups = 0
   changes = 0
@@ -101,9 +103,11 @@ class World {
     const seen = this.sees.get(to.address)
     if (!seen) return
     const { transaction } = request
-    const answer = new StunWriter('success', METHOD.binding, transaction)
-      .add(ATTRIBUTE.xorMappedAddress, encodeXorAddress(seen, transaction))
-      .finish()
+    const writer = new StunWriter('success', METHOD.binding, transaction)
+    writer.add(ATTRIBUTE.xorMappedAddress, encodeXorAddress(seen, transaction))
+    const other = this.others.get(to.address)
+    if (other) writer.add(ATTRIBUTE.otherAddress, encodeAddress({ address: other, port: 3479 }))
+    const answer = writer.finish()
     this.clock.after(20, () => void this.pool.receive(StunMessage.decode(answer), to))
   }
 }
@@ -201,6 +205,24 @@ describe('the candidates of a host', () => {
     expect(world.pool.summary().udp).toBe(null)
     await world.pass(100)
     expect(world.pool.summary()).toMatchObject({ udp: true, mapping })
+  })
+
+  test.each([
+    ['another', 41_000, 'each'],
+    ['the same', 40_000, 'same'],
+    ['no answer of it: nothing', undefined, 'unknown'],
+  ] as const)('tell what the NAT does, of one server with a second address: %s', async (_, port, mapping) => {
+    const world = new World().stun('192.0.2.10')
+    world.sees.set('192.0.2.10', { address: '198.51.100.1', port: 40_000 })
+    world.others.set('192.0.2.10', '192.0.2.66')
+    if (port !== undefined) world.sees.set('192.0.2.66', { address: '198.51.100.1', port })
+    world.pool.want()
+    await world.pass(100)
+    expect(world.pool.summary().mapping).toBe(mapping)
+    expect(world.told.filter((one) => one.startsWith('srflx'))).toEqual(['srflx 198.51.100.1 40000'])
+    await world.pass(600_000)
+    // Whoever a server names there gets a few packets, and no more.
+    expect(world.asked.filter((address) => address === '192.0.2.66').length).toBeLessThanOrEqual(4)
   })
 
   test('tell that UDP does not get out, soon enough for a failure to be explained', async () => {
