@@ -200,7 +200,7 @@ class Daemon implements RunningDaemon {
       dial: createTlsDial(tls),
       traversal: {
         reaches: (peer) => this.#nat.traversal.reaches(peer),
-        look: (peer, finder) => this.#nat.traversal.look(peer, finder),
+        look: (peer, failed) => this.#nat.traversal.look(peer, failed),
       },
       addressesOf: (peer) => book.addresses(peer),
       interfaces: () => this.#network.interfaces(),
@@ -358,6 +358,7 @@ class Daemon implements RunningDaemon {
       signals: this.#xmpp.signals,
       // Who is seen on a network of ours or at a hub may open a session; others have to be trusted first.
       isWelcome: (peer) => book.isPresent(peer) || book.get(peer).trust === 'trusted',
+      onTold: (peer, addresses) => void this.#connector.dialTold(peer, addresses),
       onLink: (link) => void (link.dialled ? this.#connector.take(link) : this.#connector.accept(link, () => {})),
     })
     this.#upgrades = new Upgrades({

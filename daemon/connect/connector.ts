@@ -45,16 +45,8 @@ export interface StreamAgain {
 export interface WayFinder {
   /** True where it can begin. */
   reaches(peer: PeerId): boolean
-  /** Begins to look, or goes on. Returns the way to stop. */
-  look(peer: PeerId, found: Finder): () => void
-}
-
-/** Told while a way is looked for. */
-export interface Finder {
-  /** There is none; told once. */
-  failed(error: PartylineError): void
-  /** Where the peer says that it can be reached from outside: a router may let TCP through where it stops UDP. */
-  told(addresses: readonly HostPort[]): void
+  /** Begins to look, or goes on; `failed` is called once if there is no way. Returns the way to stop. */
+  look(peer: PeerId, failed: (error: PartylineError) => void): () => void
 }
 
 /** The session that a stream belongs to. */
@@ -112,8 +104,6 @@ const MAX_RETRY_DELAY: Milliseconds = 1600
 const HEAD_START: Milliseconds = 250
 /** Time that addresses get although no other way was found. */
 const LEAST_DIALLING: Milliseconds = 3000
-/** Addresses that the peer told and that are dialled: it might name anybody's. */
-const MAX_TOLD = 4
 /** How long a better way is dialled. */
 const UPGRADE_TIMEOUT: Milliseconds = 5000
 /** Pairs of hosts whose election is remembered. */
@@ -128,8 +118,6 @@ interface Attempt {
 /** The search for a way beside dialling. */
 interface Search {
   underWay: boolean
-  /** Addresses that the peer told and that were dialled. */
-  readonly dialled: Set<string>
   failure: PartylineError | undefined
 }
 
@@ -159,7 +147,7 @@ export class Connector {
     const { promise, resolve, reject } = Promise.withResolvers<string>()
     const abort = new AbortController()
     const signal = AbortSignal.any([abort.signal, this.#stopping.signal])
-    const search: Search = { underWay: false, dialled: new Set(), failure: undefined }
+    const search: Search = { underWay: false, failure: undefined }
     const timer = this.#options.clock.after(timeout, () =>
       reject(search.failure ?? new PartylineError('network.timeout', 'the peer did not answer in time')),
     )
@@ -186,6 +174,29 @@ export class Connector {
       await this.#greet(link)
     } catch (error) {
       this.#attempts.get(link.peer)?.failed(error)
+    }
+  }
+
+  /**
+   * Dials where a peer says that it can be reached from outside, while a way is looked for here or there: a router may let TCP through where it
+   * stops UDP. The first that answers is as good as any other link.
+   */
+  async dialTold(peer: PeerId, told: readonly HostPort[]): Promise<void> {
+    const { dial, clock, addressesOf, isBlocked } = this.#options
+    const signal = AbortSignal.any([AbortSignal.timeout(UPGRADE_TIMEOUT), this.#stopping.signal])
+    const known = new Set(addressesOf(peer).map(formatHostPort))
+    const addresses = told.filter((one) => !known.has(formatHostPort(one)))
+    if (addresses.length === 0 || signal.aborted || isBlocked(peer)) return
+    try {
+      const link = await raceDials(
+        addresses,
+        (address, abort) => dial(address, peer, abort),
+        (late) => late.destroy(),
+        { clock, signal },
+      )
+      await this.take(link)
+    } catch {
+      // What was told may lead nowhere; the search goes on.
     }
   }
 
@@ -297,33 +308,10 @@ export class Connector {
     const near = addressesOf(peer).some(({ address }) => isNear(address, interfaces()))
     const begin = clock.after(near ? HEAD_START : 0, () => {
       if (signal.aborted) return
-      const stop = traversal.look(peer, {
-        failed,
-        told: (addresses) => void this.#dialTold(peer, addresses, search, signal),
-      })
+      const stop = traversal.look(peer, failed)
       signal.addEventListener('abort', stop)
     })
     signal.addEventListener('abort', () => begin.cancel())
-  }
-
-  /** Dials what the peer told, once each: the first that answers is as good as any other link. */
-  async #dialTold(peer: PeerId, told: readonly HostPort[], { dialled }: Search, signal: AbortSignal): Promise<void> {
-    const { dial, clock, addressesOf } = this.#options
-    const known = new Set([...dialled, ...addressesOf(peer).map(formatHostPort)])
-    const addresses = told.filter((one) => !known.has(formatHostPort(one))).slice(0, MAX_TOLD - dialled.size)
-    for (const one of addresses) dialled.add(formatHostPort(one))
-    if (addresses.length === 0 || signal.aborted) return
-    try {
-      const link = await raceDials(
-        addresses,
-        (address, abort) => dial(address, peer, abort),
-        (late) => late.destroy(),
-        { clock, signal },
-      )
-      await this.take(link)
-    } catch {
-      // What was told may lead nowhere; the search goes on.
-    }
   }
 
   /** Dials until a link is elected; ends by itself only with an error. */

@@ -12,7 +12,7 @@ import { formatHostPort, type Network, type NetworkInterface } from '../network/
 import type { UdpEndpoint } from '../network/udp-endpoint.ts'
 import type { Refusals } from '../refusals.ts'
 import type { SignalExchange } from '../signaling/signaller.ts'
-import type { PeerId } from '../types.ts'
+import type { HostPort, PeerId } from '../types.ts'
 import { IceMux } from './ice/mux.ts'
 import type { PairReport } from './ice/pair-report.ts'
 import { CandidatePool, type Share } from './pool/pool.ts'
@@ -40,6 +40,8 @@ interface NatOptions {
   readonly isWelcome: (peer: PeerId) => boolean
   /** Takes a link, dialled here or there. */
   readonly onLink: (link: Link) => void
+  /** A peer that looks, or is looked for, says that it may be reached at these addresses from outside. */
+  readonly onTold: (peer: PeerId, addresses: readonly HostPort[]) => void
 }
 
 /** First bytes of what a peer may send through a relay: STUN, sealed datagrams and UDX (see `daemon/network/demultiplexer.ts`). */

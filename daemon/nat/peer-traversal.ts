@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../clock.ts'
-import type { Finder } from '../connect/connector.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Link, LinkPath, PathChange } from '../link/link.ts'
 import type { UdxCarrier } from '../link/udx-carrier.ts'
@@ -30,6 +29,8 @@ const HANDSHAKE: Milliseconds = 5000
 const REDIAL: Milliseconds = 200
 /** How long links wait for another path when theirs is gone. */
 const PATHLESS: Milliseconds = 3000
+/** Addresses of the peer that are passed on, each time that somebody looks. */
+const MAX_TOLD = 4
 /** Links beside a session's own whose handshake is not done. */
 const MAX_TAKEN = 64
 
@@ -61,6 +62,8 @@ interface PeerTraversalOptions extends TraversalParts {
   readonly dials: boolean
   readonly signal: (signal: RendezvousSignal) => void
   readonly onLink: (link: Link) => void
+  /** Where the peer may be reached from outside. */
+  readonly onTold: (addresses: readonly HostPort[]) => void
   /** Told what became of every pair. */
   readonly onEnd: (pairs: readonly PairReport[]) => void
 }
@@ -73,8 +76,10 @@ export class PeerTraversal {
   readonly #rendezvous: Rendezvous
   readonly #unregister: () => void
   readonly #closing = new AbortController()
-  readonly #looking = new Set<Finder>()
+  readonly #looking = new Set<(error: PartylineError) => void>()
   readonly #carriers = new Set<UdxCarrier>()
+  /** Addresses of the peer that were passed on since somebody looked last. */
+  readonly #told = new Set<string>()
   /** Links that want to hear of another path. */
   readonly #listeners = new Set<(change: PathChange) => void>()
   /** How often a link was wished for, here and there; and until when their last wish counts. */
@@ -143,18 +148,19 @@ export class PeerTraversal {
     return { address: path.to.address, port: path.to.port }
   }
 
-  /** Somebody here wants a link. Returns the way to stop. */
-  look(finder: Finder): () => void {
+  /** Somebody here wants a link; `failed` is called once if there is no way. Returns the way to stop. */
+  look(failed: (error: PartylineError) => void): () => void {
     const { clock } = this.#options
-    this.#looking.add(finder)
-    const patience = clock.after(PATIENCE, () => this.#looking.has(finder) && this.#fail())
-    this.#tell(finder)
+    this.#looking.add(failed)
+    const patience = clock.after(PATIENCE, () => this.#looking.has(failed) && this.#fail())
+    this.#told.clear()
+    this.#tell()
     this.#calls++
     if (this.#options.dials) this.#dial()
     this.#describe()
     return () => {
       patience.cancel()
-      this.#looking.delete(finder)
+      this.#looking.delete(failed)
       this.#schedule()
     }
   }
@@ -200,7 +206,7 @@ export class PeerTraversal {
     this.#rendezvous.close()
     this.#agent.close()
     for (const carrier of this.#carriers) carrier.destroy()
-    for (const finder of this.#looking) finder.failed(new PartylineError('local.stopping'))
+    for (const failed of this.#looking) failed(new PartylineError('local.stopping'))
     this.#looking.clear()
     this.#options.onEnd(pairs)
   }
@@ -213,18 +219,26 @@ export class PeerTraversal {
     this.#agent.setRemote({ ufrag, pwd }, candidates, now)
     if (calls > this.#theirCalls) {
       this.#theirWishUntil = now + THEIR_WISH
+      this.#told.clear()
       if (dials) this.#dial()
     }
     this.#theirCalls = calls
     if (!dials && link !== 0 && link !== this.#stream) this.#accept(link)
     if (this.#rendezvous.isSilent) this.#describe()
-    for (const finder of this.#looking) this.#tell(finder)
+    this.#tell()
   }
 
-  /** Tells where the peer may be reached from outside. */
-  #tell(finder: Finder): void {
+  /** Tells where the peer may be reached from outside, of each look a few addresses: it might name anybody's. */
+  #tell(): void {
+    const { clock, onTold } = this.#options
+    if (this.#main || (this.#looking.size === 0 && clock.now() >= this.#theirWishUntil)) return
     const outside = this.#theirs?.candidates.filter(({ kind }) => kind !== 'relay') ?? []
-    if (outside.length > 0) finder.told(outside.map(({ address, port }) => ({ address, port })))
+    const news = outside
+      .map(({ address, port }) => ({ address, port }))
+      .filter((one) => !this.#told.has(formatTransport(one)))
+      .slice(0, MAX_TOLD - this.#told.size)
+    for (const one of news) this.#told.add(formatTransport(one))
+    if (news.length > 0) onTold(news)
   }
 
   /** Tells the peer what there is to tell now. */
@@ -392,7 +406,7 @@ export class PeerTraversal {
     const message = explainFailure(this.#options.network(), this.#theirs?.network, this.#why, this.#isShared)
     const looking = [...this.#looking]
     this.#looking.clear()
-    for (const finder of looking) finder.failed(new PartylineError('network.no-path', message))
+    for (const failed of looking) failed(new PartylineError('network.no-path', message))
     this.#schedule()
   }
 

@@ -1,4 +1,4 @@
-import type { Finder, WayFinder } from '../connect/connector.ts'
+import type { WayFinder } from '../connect/connector.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Link } from '../link/link.ts'
 import type { Refusals } from '../refusals.ts'
@@ -26,6 +26,8 @@ interface TraversalOptions extends TraversalParts {
   readonly isWelcome: (peer: PeerId) => boolean
   /** Takes a link, dialled here or there. */
   readonly onLink: (link: Link) => void
+  /** A peer that looks, or is looked for, says that it may be reached at these addresses from outside. */
+  readonly onTold: (peer: PeerId, addresses: readonly HostPort[]) => void
   /** Keeps candidates fresh until what it returns is called. */
   readonly want: () => () => void
 }
@@ -54,10 +56,10 @@ export class Traversal implements WayFinder {
     return !this.#isClosed && (this.#peers.has(peer) || this.#options.signals.reaches(peer).length > 0)
   }
 
-  look(peer: PeerId, finder: Finder): () => void {
+  look(peer: PeerId, failed: (error: PartylineError) => void): () => void {
     const traversal = this.#begin(peer)
-    if (traversal) return traversal.look(finder)
-    finder.failed(new PartylineError('local.limit', `ways to ${MAX_PEERS} peers are looked for already`))
+    if (traversal) return traversal.look(failed)
+    failed(new PartylineError('local.limit', `ways to ${MAX_PEERS} peers are looked for already`))
     return () => {}
   }
 
@@ -112,7 +114,7 @@ export class Traversal implements WayFinder {
   }
 
   #begin(peer: PeerId): PeerTraversal | undefined {
-    const { self, instance, signals, onLink, want } = this.#options
+    const { self, instance, signals, onLink, onTold, want } = this.#options
     const known = this.#peers.get(peer)
     if (known || this.#isClosed || this.#peers.size >= MAX_PEERS) return known
     const release = want()
@@ -123,6 +125,7 @@ export class Traversal implements WayFinder {
       dials: self < peer,
       signal: (signal: RendezvousSignal) => void signals.send(peer, TOPIC, encodeRendezvous(signal)),
       onLink,
+      onTold: (addresses) => onTold(peer, addresses),
       onEnd: (pairs) => {
         release()
         this.#peers.delete(peer)

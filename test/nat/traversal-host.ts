@@ -61,6 +61,8 @@ export class TraversalHost implements AsyncDisposable {
   readonly relay: string
   readonly refusals = new Refusals()
   readonly links: Link[] = []
+  /** Addresses of peers that were passed on. */
+  readonly told: string[] = []
   traversal: Traversal
   readonly carriers: UdxCarriers
   /** What peers are told of. */
@@ -119,6 +121,7 @@ export class TraversalHost implements AsyncDisposable {
           this.wants++
           return () => this.wants--
         },
+        onTold: (_, addresses) => this.told.push(...addresses.map(({ address }) => address)),
         onLink: (link) => {
           link.socket.on('error', () => {})
           this.links.push(link)

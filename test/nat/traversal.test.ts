@@ -17,7 +17,7 @@ async function pair() {
 /** Looks from one host to the other; resolves with the reason if there is no way. */
 function look(from: TraversalHost, to: TraversalHost) {
   const { promise: failure, resolve } = Promise.withResolvers<PartylineError>()
-  return { stop: from.traversal.look(to.peer, { failed: resolve, told: () => {} }), failure }
+  return { stop: from.traversal.look(to.peer, resolve), failure }
 }
 
 /** A link on both sides, and what one end writes read at the other. */
@@ -181,6 +181,20 @@ describe.concurrent('where there is no way', () => {
 })
 
 describe.concurrent('a peer', () => {
+  test('that looks is dialled at a few of the addresses it tells, by both sides, once each', async () => {
+    const { paths, a, b, both } = await pair()
+    await using _both = both
+    paths.close(a.address, b.address)
+    const many = Array.from({ length: 20 }, (_, i) => ({ ...b.direct, address: `203.0.113.${i + 1}` }))
+    a.candidates = [a.direct, a.relayed]
+    b.candidates = [...many, b.relayed]
+    look(a, b)
+    await linked(a, b)
+    expect(a.told).toHaveLength(4)
+    expect(new Set(a.told).size).toBe(4)
+    expect(b.told).toEqual([a.address])
+  }, 20_000)
+
   test('that is not welcome starts nothing, and is answered with nothing', async () => {
     const { paths, a, b, both } = await pair()
     await using _both = both

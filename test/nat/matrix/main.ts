@@ -9,7 +9,7 @@ import { nodeDatachannel } from './datachannel/subject.ts'
 import { measure, roundTrip } from './measure.ts'
 import { asText, writePage } from './page.ts'
 import { partyline } from './partyline.ts'
-import { type Gap, type Measured, merged, type Results } from './results.ts'
+import { type Gap, type Goodput, type Measured, merged, type Results } from './results.ts'
 
 const SUBJECTS = [partyline, nodeDatachannel]
 
@@ -21,6 +21,7 @@ Connects hosts behind every pair of NATs, and writes down how, and how long it t
   --subject NAME   ${SUBJECTS.map(({ name }) => name).join(' or ')}; both unless told
   --runs N         attempts in each cell, 3 unless told; without a relay there is one
   --gaps           also take sessions from path to path, with traffic, and tell for how long nothing arrived
+  --goodput FILE   add what \`node test/bench/lossy.ts --json\` printed
   --json           print what was measured as JSON
   --from FILE      add what an earlier run printed with --json (and measure nothing, with --only none)
   --write          write docs/nat.md
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     gaps: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     from: { type: 'string' },
+    goodput: { type: 'string' },
     write: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -61,7 +63,13 @@ async function run(): Promise<Results> {
     runs,
     measured: await measure({ cells, subjects, runs, onMeasured: progress }),
     gaps: values.gaps ? await allGaps() : [],
+    ...(values.goodput !== undefined && { goodput: readGoodput(values.goodput) }),
   }
+}
+
+function readGoodput(file: string): readonly Goodput[] {
+  const lines = readFileSync(file, 'utf8').split('\n')
+  return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Goodput)
 }
 
 async function allGaps(): Promise<readonly Gap[]> {

@@ -33,6 +33,7 @@ export function page(results: Results): string {
     section('Without a relay', WITHOUT, impossible(find)),
     section('Other networks', others(find)),
     section('While networks change', ...changes(results.gaps)),
+    section('On a long and lossy way', ...goodput(results)),
     section('How it was measured', how(results)),
   ]
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
@@ -76,6 +77,27 @@ function verdict(find: Found): string {
   const names = [...new Set(wrong.map(({ cell, relay }) => `${cell}${relay ? '' : ' without a relay'}`))]
   const most = `${ours.length - wrong.length} of ${ours.length} cells end as the theory has it`
   return `**${most}**${names.length === 0 ? '.' : `; not so: ${names.join(', ')}.`}`
+}
+
+/** One stream over 100 Mbit/s, 50 ms there and back, of which each way loses 1 %. */
+function goodput({ goodput: figures = [] }: Results): readonly string[] {
+  const value = (subject: string, metric: string): number =>
+    figures.find((one) => one.subject === subject && one.metric === metric)?.value ?? Number.NaN
+  const subjects = [...new Set(figures.map(({ subject }) => subject))]
+  if (subjects.length === 0) return []
+  const best = Math.max(...subjects.map((subject) => value(subject, 'goodput')))
+  const rows = subjects.map((subject) => [
+    subject,
+    value(subject, 'goodput').toPrecision(3),
+    (value(subject, 'goodput') / best).toFixed(2),
+    String(Math.round(value(subject, 'connect'))),
+    value(subject, 'cpu').toFixed(1),
+  ])
+  return [
+    `One stream over 100 Mbit/s, 50 ms there and back, each way losing 1 % of the packets; median of ${figures[0]?.runs ?? 0} runs, in one run of \`node test/bench/lossy.ts\`.`,
+    table(['', 'goodput, Mbit/s', 'of the best', 'connect, ms', 'CPU of both ends, % of a core'], rows),
+    'A punched link is TLS over UDX, which has BBR as the kernel has; its packets go through this process, which costs CPU, and each carries the header of UDX.',
+  ]
 }
 
 function kinds(): string {

@@ -28,6 +28,16 @@ export interface Results {
   readonly runs: number
   readonly measured: readonly Measured[]
   readonly gaps: readonly Gap[]
+  /** What `test/bench/lossy.ts --json` printed. */
+  readonly goodput?: readonly Goodput[]
+}
+
+/** One figure of a long and lossy way. */
+export interface Goodput {
+  readonly metric: string
+  readonly subject: string
+  readonly value: number
+  readonly runs: number
 }
 
 /** What the move of a session between two paths cost. */
@@ -70,5 +80,6 @@ export function merged(before: Results, after: Results): Results {
   const measured = new Map([...before.measured, ...after.measured].map((one) => [key(one), one]))
   const gaps = new Map([...before.gaps, ...after.gaps].map((gap) => [gap.name, gap]))
   const newer = after.measured.length > 0 ? after : before
-  return { ...newer, measured: [...measured.values()], gaps: [...gaps.values()] }
+  const goodput = after.goodput ?? before.goodput
+  return { ...newer, measured: [...measured.values()], gaps: [...gaps.values()], ...(goodput && { goodput }) }
 }
