@@ -187,7 +187,7 @@ export class Nat {
       if (this.#relays.receiveStun(message, packet, from)) return
       if (this.#pool.receive(message, from)) return
     }
-    if (this.#mux.receive(message, from, clock.now())) this.traversal.worked()
+    this.#mux.receive(message, from, clock.now())
   }
 
   /** A relay brought something. */

@@ -124,7 +124,7 @@ export class PeerTraversal {
         },
       },
     )
-    this.#unregister = options.mux.register(this.#agent)
+    this.#unregister = options.mux.register(this.#agent, () => this.#schedule())
     this.#rendezvous = new Rendezvous(edition, {
       signal,
       described: (description) => this.#described(description),
@@ -187,11 +187,6 @@ export class PeerTraversal {
   /** Nothing could be sent to an address. */
   sendFailed(to: TransportAddress, code: string): void {
     this.#agent.sendFailed(to, code, this.#options.clock.now())
-    this.#schedule()
-  }
-
-  /** The agent was given a message. */
-  worked(): void {
     this.#schedule()
   }
 

@@ -81,11 +81,6 @@ export class Traversal implements WayFinder {
     for (const traversal of this.#peers.values()) traversal.networkChanged()
   }
 
-  /** An agent was given a message: its deadline may be another one now. */
-  worked(): void {
-    for (const traversal of this.#peers.values()) traversal.worked()
-  }
-
   sendFailed(to: TransportAddress, code: string): void {
     for (const traversal of this.#peers.values()) traversal.sendFailed(to, code)
   }

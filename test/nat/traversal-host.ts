@@ -182,7 +182,7 @@ export class TraversalHost implements AsyncDisposable {
   arrived(packet: Buffer, at: string, from: TransportAddress): void {
     const source = at === this.relay ? { ...from, relay: RELAY } : from
     if ((packet[0] ?? 0) > 3) return this.carriers.receive(packet, { ...source, relay: RELAY })
-    if (this.#mux.receive(StunMessage.decode(packet), source, systemClock.now())) this.traversal.worked()
+    this.#mux.receive(StunMessage.decode(packet), source, systemClock.now())
   }
 
   signalled(peer: PeerId, content: Uint8Array): void {

@@ -13,6 +13,12 @@ interface IceMuxOptions {
   readonly refusals?: Refusals
 }
 
+/** An agent, and who is told when it was given something: its deadline may be another one then. */
+interface Registered {
+  readonly agent: IceAgent
+  readonly worked: () => void
+}
+
 /**
  * Tells the agents on one socket apart: checks by the user fragment that they name first, answers by their transaction. What is for nobody is
  * not answered, and so nothing can be reflected with it.
@@ -20,9 +26,9 @@ interface IceMuxOptions {
 export class IceMux {
   readonly #refusals: Refusals
   readonly #pacer = new Pacer()
-  readonly #byUfrag = new Map<string, IceAgent>()
+  readonly #byUfrag = new Map<string, Registered>()
   /** Bounded, as each agent bounds its own. */
-  readonly #byTransaction = new Map<string, IceAgent>()
+  readonly #byTransaction = new Map<string, Registered>()
 
   constructor({ refusals = new Refusals() }: IceMuxOptions = {}) {
     this.#refusals = refusals
@@ -33,18 +39,19 @@ export class IceMux {
     return this.#byTransaction.size
   }
 
-  /** Gives an agent what is for it, under whatever user fragments it has; returns the way to stop that. */
-  register(agent: IceAgent): () => void {
+  /** Gives an agent what is for it, under whatever user fragments it has, and tells when it did; returns the way to stop that. */
+  register(agent: IceAgent, worked: () => void = () => {}): () => void {
+    const registered: Registered = { agent, worked }
     let names: readonly string[] = []
     const rename = (ufrags: readonly string[]): void => {
-      for (const name of names) if (this.#byUfrag.get(name) === agent) this.#byUfrag.delete(name)
+      for (const name of names) if (this.#byUfrag.get(name) === registered) this.#byUfrag.delete(name)
       names = ufrags
-      for (const name of names) this.#byUfrag.set(name, agent)
+      for (const name of names) this.#byUfrag.set(name, registered)
     }
     const detach = agent.attach({
       pacer: this.#pacer,
       names: rename,
-      expects: (id) => void this.#byTransaction.set(id, agent),
+      expects: (id) => void this.#byTransaction.set(id, registered),
       forgets: (id) => void this.#byTransaction.delete(id),
     })
     return () => {
@@ -56,11 +63,15 @@ export class IceMux {
   /** True when an agent took it: a check, or the answer to one. */
   receive(message: StunMessage, from: TransportAddress, now: Milliseconds): boolean {
     if (message.method !== METHOD.binding) return false
-    if (message.class !== 'request')
-      return this.#byTransaction.get(keyOf(message.transaction))?.receive(message, from, now) ?? false
-    const agent = this.#byUfrag.get(readUsername(message)?.to ?? '')
-    if (agent?.receive(message, from, now)) return true
-    this.#refusals.count(agent ? 'peer.bad-signature' : 'policy.refused')
+    const isRequest = message.class === 'request'
+    const to = isRequest
+      ? this.#byUfrag.get(readUsername(message)?.to ?? '')
+      : this.#byTransaction.get(keyOf(message.transaction))
+    if (to?.agent.receive(message, from, now)) {
+      to.worked()
+      return true
+    }
+    if (isRequest) this.#refusals.count(to ? 'peer.bad-signature' : 'policy.refused')
     return false
   }
 }
