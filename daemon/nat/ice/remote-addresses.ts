@@ -35,7 +35,9 @@ export class RemoteAddresses {
     }
     const isSame = JSON.stringify(named) === JSON.stringify(this.#named)
     this.#named = named
-    this.#reflexive = this.#reflexive.filter((one) => !named.some((other) => isSameTransport(one, other)))
+    this.#reflexive = this.#reflexive
+      .filter((one) => !named.some((other) => isSameTransport(one, other)))
+      .map((one) => ({ ...one, kind: this.#kindAt(one.address) }))
     return !isSame
   }
 
@@ -52,7 +54,8 @@ export class RemoteAddresses {
   ): RemoteAddress | undefined {
     const known = this.find({ address, port })
     if (known || !isCheckable({ address, port })) return known
-    const one: RemoteAddress = { kind: 'prflx', address, port, priority, foundation: `prflx${++this.#names}` }
+    const kind = this.#kindAt(address)
+    const one: RemoteAddress = { kind, address, port, priority, foundation: `prflx${++this.#names}` }
     this.#reflexive.push(one)
     if (this.#reflexive.length > MAX_REFLEXIVE) {
       const oldest = this.#reflexive.find((other) => other !== one && !isKept(other)) ?? one
@@ -60,6 +63,12 @@ export class RemoteAddresses {
       if (oldest === one) return undefined
     }
     return one
+  }
+
+  /** A router of ours may change the port that the peer's relay sends from: it is a relay all the same. */
+  #kindAt(address: string): 'prflx' | 'relay' {
+    const there = this.#named.filter((one) => one.address === address)
+    return there.length > 0 && there.every(({ kind }) => kind === 'relay') ? 'relay' : 'prflx'
   }
 
   /** A check came of somebody of whom only signals can say who it is. */
