@@ -56,6 +56,7 @@ export class Nat {
   readonly #mux: IceMux
   readonly #carriers: UdxCarriers
   readonly #stops: readonly (() => void)[]
+  #share: Share = 'all'
 
   constructor(options: NatOptions) {
     const { clock, logger, refusals, settings, endpoint, network, tls } = options
@@ -90,6 +91,7 @@ export class Nat {
       network: () => this.#pool.summary(),
       send,
       shakeHands: (carrier, role, expected, signal) => shakeHands(carrier, { role, tls, expected, signal }),
+      share: () => this.#share,
       want: () => this.#pool.want(),
     })
     this.#configure()
@@ -171,6 +173,9 @@ export class Nat {
         }
       })
     const share = settings.get('nat.share') as Share
+    const isOther = share !== this.#share
+    this.#share = share
+    if (isOther) this.traversal.shareChanged()
     this.#relays.setServers(share === 'none' ? [] : read('nat.turn', parseTurnServer))
     this.#pool.configure(read('nat.stun', parseStunServer), share)
   }
@@ -186,6 +191,8 @@ export class Nat {
     if (from.relay === undefined) {
       if (this.#relays.receiveStun(message, packet, from)) return
       if (this.#pool.receive(message, from)) return
+      // An answer would tell whoever sent it that this host is here.
+      if (this.#share !== 'all') return refusals.count('policy.refused')
     }
     this.#mux.receive(message, from, clock.now())
   }

@@ -190,8 +190,8 @@ export class PeerTraversal {
     this.#schedule()
   }
 
-  /** Ends its links. Safe to call twice. */
-  close(): void {
+  /** Ends its links, and tells those who look why. Safe to call twice. */
+  close(why = new PartylineError('local.stopping')): void {
     if (this.#closing.signal.aborted) return
     const pairs = this.pairs()
     this.#closing.abort()
@@ -201,7 +201,7 @@ export class PeerTraversal {
     this.#rendezvous.close()
     this.#agent.close()
     for (const carrier of this.#carriers) carrier.destroy()
-    for (const failed of this.#looking) failed(new PartylineError('local.stopping'))
+    for (const failed of this.#looking) failed(why)
     this.#looking.clear()
     this.#options.onEnd(pairs)
   }

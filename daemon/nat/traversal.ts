@@ -6,6 +6,7 @@ import type { SignalExchange } from '../signaling/signaller.ts'
 import type { HostPort, PeerId } from '../types.ts'
 import type { PairReport } from './ice/pair-report.ts'
 import { PeerTraversal, type TraversalParts } from './peer-traversal.ts'
+import type { Share } from './pool/pool.ts'
 import { decodeRendezvous, encodeRendezvous, type RendezvousSignal } from './rendezvous/description.ts'
 import type { TransportAddress } from './transport-address.ts'
 
@@ -28,6 +29,8 @@ interface TraversalOptions extends TraversalParts {
   readonly onLink: (link: Link) => void
   /** A peer that looks, or is looked for, says that it may be reached at these addresses from outside. */
   readonly onTold: (peer: PeerId, addresses: readonly HostPort[]) => void
+  /** Which addresses peers may learn: with `relay` packets go through relays only, with `none` no way is looked for. */
+  readonly share: () => Share
   /** Keeps candidates fresh until what it returns is called. */
   readonly want: () => () => void
 }
@@ -53,13 +56,19 @@ export class Traversal implements WayFinder {
   }
 
   reaches(peer: PeerId): boolean {
-    return !this.#isClosed && (this.#peers.has(peer) || this.#options.signals.reaches(peer).length > 0)
+    if (this.#isClosed || this.#options.share() === 'none') return false
+    return this.#peers.has(peer) || this.#options.signals.reaches(peer).length > 0
   }
 
   look(peer: PeerId, failed: (error: PartylineError) => void): () => void {
-    const traversal = this.#begin(peer)
+    const isAllowed = this.#options.share() !== 'none'
+    const traversal = isAllowed ? this.#begin(peer) : undefined
     if (traversal) return traversal.look(failed)
-    failed(new PartylineError('local.limit', `ways to ${MAX_PEERS} peers are looked for already`))
+    failed(
+      isAllowed
+        ? new PartylineError('local.limit', `ways to ${MAX_PEERS} peers are looked for already`)
+        : new PartylineError('network.no-path', 'the setting `nat.share` is `none`'),
+    )
     return () => {}
   }
 
@@ -81,6 +90,12 @@ export class Traversal implements WayFinder {
     for (const traversal of this.#peers.values()) traversal.networkChanged()
   }
 
+  /** Other addresses may be shared than before: what was begun goes by the old ones, and ends. */
+  shareChanged(): void {
+    const why = new PartylineError('network.no-path', 'the setting `nat.share` was changed')
+    for (const traversal of [...this.#peers.values()]) traversal.close(why)
+  }
+
   sendFailed(to: TransportAddress, code: string): void {
     for (const traversal of this.#peers.values()) traversal.sendFailed(to, code)
   }
@@ -93,9 +108,9 @@ export class Traversal implements WayFinder {
   }
 
   #receive(peer: PeerId, content: Uint8Array): void {
-    const { isWelcome, refusals, logger } = this.#options
+    const { isWelcome, refusals, logger, share } = this.#options
     if (this.#isClosed) return
-    if (!isWelcome(peer)) return refusals.count('policy.refused')
+    if (!isWelcome(peer) || share() === 'none') return refusals.count('policy.refused')
     try {
       const signal = decodeRendezvous(content)
       const known = this.#peers.get(peer)
@@ -109,7 +124,7 @@ export class Traversal implements WayFinder {
   }
 
   #begin(peer: PeerId): PeerTraversal | undefined {
-    const { self, instance, signals, onLink, onTold, want } = this.#options
+    const { self, instance, signals, onLink, onTold, want, share, families } = this.#options
     const known = this.#peers.get(peer)
     if (known || this.#isClosed || this.#peers.size >= MAX_PEERS) return known
     const release = want()
@@ -118,9 +133,14 @@ export class Traversal implements WayFinder {
       peer,
       edition: { instance, attempt: ++this.#attempts },
       dials: self < peer,
+      // Where nothing may leave straight from the port, a check would tell its address.
+      families: () => (share() === 'all' ? families() : []),
       signal: (signal: RendezvousSignal) => void signals.send(peer, TOPIC, encodeRendezvous(signal)),
       onLink,
-      onTold: (addresses) => onTold(peer, addresses),
+      onTold: (addresses) => {
+        // TCP has no relays.
+        if (share() === 'all') onTold(peer, addresses)
+      },
       onEnd: (pairs) => {
         release()
         this.#peers.delete(peer)

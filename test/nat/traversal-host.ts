@@ -7,6 +7,7 @@ import { shakeHands } from '../../daemon/link/udx-link.ts'
 import { silentLogger } from '../../daemon/logger.ts'
 import { type LocalCandidate, priorityOf } from '../../daemon/nat/candidate.ts'
 import { IceMux } from '../../daemon/nat/ice/mux.ts'
+import type { Share } from '../../daemon/nat/pool/pool.ts'
 import type { Description } from '../../daemon/nat/rendezvous/description.ts'
 import { StunMessage } from '../../daemon/nat/stun/message.ts'
 import type { TransportAddress } from '../../daemon/nat/transport-address.ts'
@@ -27,6 +28,8 @@ export class SimulatedPaths {
   readonly hosts = new Map<string, TraversalHost>()
   /** Pairs of addresses between which nothing passes, as `from to`. */
   readonly closed = new Set<string>()
+  /** Addresses that packets left from. */
+  readonly sources = new Set<string>()
   /** The delays after which a signal arrives: none for one that is lost. */
   signalFate: () => readonly number[] = () => [1]
   signals = 0
@@ -42,6 +45,7 @@ export class SimulatedPaths {
   }
 
   carry(packet: Buffer, from: string, to: TransportAddress): void {
+    this.sources.add(from)
     if (this.closed.has(`${from} ${to.address}`)) return
     const copy = Buffer.from(packet)
     setTimeout(() => this.hosts.get(to.address)?.arrived(copy, to.address, { address: from, port: PORT }), ONE_WAY)
@@ -69,6 +73,7 @@ export class TraversalHost implements AsyncDisposable {
   candidates: readonly LocalCandidate[]
   network: Description['network'] = { udp: true, mapping: 'same', relay: false }
   isWelcome = true
+  share: Share = 'all'
   isSignalled = true
   wants = 0
   readonly #endpoint: UdpEndpoint
@@ -117,6 +122,7 @@ export class TraversalHost implements AsyncDisposable {
         isWelcome: () => this.isWelcome,
         send,
         shakeHands: (carrier, role, expected, signal) => shakeHands(carrier, { role, tls, expected, signal }),
+        share: () => this.share,
         want: () => {
           this.wants++
           return () => this.wants--

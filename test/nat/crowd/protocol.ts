@@ -1,7 +1,7 @@
 import type { PeerId } from '../../../daemon/types.ts'
 
 /** What passes between hosts of two processes that have no link yet. */
-export interface Signal {
+interface Signal {
   readonly kind: 'signal'
   readonly from: PeerId
   readonly to: PeerId

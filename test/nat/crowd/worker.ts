@@ -36,6 +36,8 @@ await network.start()
 
 const listeners = new Map<PeerId, (peer: PeerId, content: Uint8Array) => void>()
 const hosts = new Map<PeerId, Nat>()
+/** Ways to stop looking, by peer. */
+const looks = new Map<PeerId, () => void>()
 
 async function startHost(): Promise<void> {
   const { peer: self, certificate } = await newKey()
@@ -68,6 +70,7 @@ async function startHost(): Promise<void> {
     onTold: () => {},
     onLink: (link) => {
       link.socket.on('error', () => {})
+      looks.get(link.peer)?.()
       tell({ kind: 'link', self, peer: link.peer, route: link.path?.route ?? 'none' })
     },
   })
@@ -103,8 +106,11 @@ function report(): void {
 function obey(order: Order): void {
   switch (order.kind) {
     case 'look':
-      for (const peer of order.peers)
-        hosts.get(order.self)?.traversal.look(peer, ({ message }) => tell({ kind: 'failed', peer, reason: message }))
+      for (const peer of order.peers) {
+        const failed = ({ message }: Error): void => tell({ kind: 'failed', peer, reason: message })
+        const stop = hosts.get(order.self)?.traversal.look(peer, failed)
+        if (stop) looks.set(peer, stop)
+      }
       return
     case 'signal':
       listeners.get(order.to)?.(order.from, Buffer.from(order.content, 'base64'))
