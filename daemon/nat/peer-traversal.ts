@@ -5,11 +5,14 @@ import type { Link, LinkPath, PathChange } from '../link/link.ts'
 import type { UdxCarrier } from '../link/udx-carrier.ts'
 import type { UdxCarriers } from '../link/udx-carriers.ts'
 import type { Logger } from '../logger.ts'
+import { scopeOf } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
+import { TokenBucket } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId, Route } from '../types.ts'
 import type { LocalCandidate } from './candidate.ts'
 import { explainFailure } from './failure.ts'
 import { IceAgent, type IceCredentials, type SelectedPath } from './ice/agent.ts'
+import { isCheckable } from './ice/checkable.ts'
 import { newCredentials } from './ice/credentials.ts'
 import type { IceMux } from './ice/mux.ts'
 import type { PairReport } from './ice/pair-report.ts'
@@ -29,8 +32,9 @@ const HANDSHAKE: Milliseconds = 5000
 const REDIAL: Milliseconds = 200
 /** How long links wait for another path when theirs is gone. */
 const PATHLESS: Milliseconds = 3000
-/** Addresses of the peer that are passed on, each time that somebody looks. */
+/** Addresses of the peer that are passed on, each time that somebody looks; and however often the peer wishes for a link, since it may name anybody's. */
 const MAX_TOLD = 4
+const TOLD = { rate: 0.5, burst: 2 * MAX_TOLD } as const
 /** Links beside a session's own whose handshake is not done. */
 const MAX_TAKEN = 64
 
@@ -80,6 +84,7 @@ export class PeerTraversal {
   readonly #carriers = new Set<UdxCarrier>()
   /** Addresses of the peer that were passed on since somebody looked last. */
   readonly #told = new Set<string>()
+  readonly #toTell: TokenBucket
   /** Links that want to hear of another path. */
   readonly #listeners = new Set<(change: PathChange) => void>()
   /** How often a link was wished for, here and there; and until when their last wish counts. */
@@ -91,6 +96,8 @@ export class PeerTraversal {
   #isDialling = false
   /** The link that was dialled or accepted last, while it lives. */
   #main: Link | undefined
+  /** Ends the handshake of the link that was accepted last. */
+  #accepting: AbortController | undefined
   /** Links beside it whose handshake is not done. */
   #taken = 0
   #theirs: Description | undefined
@@ -106,6 +113,7 @@ export class PeerTraversal {
     const { clock, edition, signal } = options
     this.#options = options
     const now = clock.now()
+    this.#toTell = new TokenBucket(TOLD, now)
     this.#credentials = newCredentials(randomBytes)
     this.#agent = new IceAgent(
       {
@@ -227,11 +235,13 @@ export class PeerTraversal {
   #tell(): void {
     const { clock, onTold } = this.#options
     if (this.#main || (this.#looking.size === 0 && clock.now() >= this.#theirWishUntil)) return
-    const outside = this.#theirs?.candidates.filter(({ kind }) => kind !== 'relay') ?? []
-    const news = outside
+    const named = this.#theirs?.candidates.filter((one) => one.kind !== 'relay' && isCheckable(one)) ?? []
+    const news = named
+      .filter(({ address }) => scopeOf(address) !== 'link-local')
       .map(({ address, port }) => ({ address, port }))
       .filter((one) => !this.#told.has(formatTransport(one)))
       .slice(0, MAX_TOLD - this.#told.size)
+      .filter(() => this.#toTell.take(clock.now()))
     for (const one of news) this.#told.add(formatTransport(one))
     if (news.length > 0) onTold(news)
   }
@@ -261,16 +271,26 @@ export class PeerTraversal {
     if (this.#path) void this.#shakeHands(this.#stream, 'client', this.#path.to)
   }
 
-  /** The peer dials on this stream; what it says may be there before its packets are, or come after them. */
+  /**
+   * The peer dials on this stream; what it says may be there before its packets are, or come after them. It dials one link at a time: what it
+   * dialled before it has given up, unless the handshake is done.
+   */
   #accept(stream: number): void {
     this.#stream = stream
-    void this.#shakeHands(stream, 'server', this.#path?.to)
+    this.#accepting?.abort()
+    this.#accepting = new AbortController()
+    void this.#shakeHands(stream, 'server', this.#path?.to, this.#accepting.signal)
   }
 
-  async #shakeHands(stream: number, role: 'client' | 'server', to: TransportAddress | undefined): Promise<void> {
+  async #shakeHands(
+    stream: number,
+    role: 'client' | 'server',
+    to: TransportAddress | undefined,
+    signal = this.#closing.signal,
+  ): Promise<void> {
     const { clock, logger, onLink, peer } = this.#options
     try {
-      const link = await this.#open(stream, role, to, this.#closing.signal)
+      const link = await this.#open(stream, role, to, signal)
       if (role === 'client') this.#isDialling = false
       this.#main = link
       link.socket.once('close', () => {
@@ -284,7 +304,7 @@ export class PeerTraversal {
       if (role === 'server' || this.#closing.signal.aborted) return
       clock.after(REDIAL, () => {
         this.#isDialling = false
-        if (this.#isWanted(clock.now())) this.#dial()
+        if (!this.#closing.signal.aborted && this.#isWanted(clock.now())) this.#dial()
       })
     }
   }
