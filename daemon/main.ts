@@ -406,6 +406,8 @@ class Daemon implements RunningDaemon {
       sessions: () => this.#sessions.list().map((session) => sessionView(session.facts, book)),
       hub: () => this.#xmpp.hub.status(),
       refused: () => refusals.snapshot(),
+      examineNat: () => this.#nat.examine(),
+      paths: (peer) => this.#nat.paths(peer),
       probe: (target, on) => beacon.probe(target, on),
       dial: (target) => this.#connector.probe(target),
     })

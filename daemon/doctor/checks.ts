@@ -1,6 +1,7 @@
 import { conclude } from './conclusion.ts'
 import { examineFiltering, examineHubs, examineIdentity, examineMethod, examinePeople } from './discovery-checks.ts'
 import type { Check, HostFindings, PeerFindings } from './findings.ts'
+import { examineNat, examinePaths, examineServers } from './nat-checks.ts'
 import {
   examineAddresses,
   examineClock,
@@ -28,6 +29,8 @@ export const HOST_CHECKS: readonly Check<HostFindings>[] = [
   { id: 'multicast-lan', title: 'Multicast on the network', examine: examineFiltering },
   { id: 'identity', title: 'Identity', examine: examineIdentity },
   { id: 'hubs', title: 'Hubs', examine: examineHubs },
+  { id: 'nat-servers', title: 'STUN and TURN servers', examine: examineServers },
+  { id: 'nat', title: 'NAT', examine: examineNat },
   { id: 'clock', title: 'Clock', examine: examineClock },
   { id: 'refusals', title: 'Refusals', examine: examineRefusals },
 ]
@@ -40,6 +43,7 @@ export const PEER_CHECKS: readonly Check<PeerFindings>[] = [
 
 /** And after them. */
 export const PEER_VERDICTS: readonly Check<PeerFindings>[] = [
+  { id: 'paths', title: 'Paths through NAT', examine: examinePaths },
   { id: 'key', title: 'Key', examine: examineKey },
   { id: 'conclusion', title: 'Conclusion', examine: conclude },
 ]

@@ -1,9 +1,10 @@
 import { isIP } from 'node:net'
-import type { DoctorCheck, HubStatus, PeerView, SessionView } from '../../ipc/methods.ts'
+import type { DoctorCheck, HubStatus, PathView, PeerView, SessionView, StatusView } from '../../ipc/methods.ts'
 import type { Clock } from '../clock.ts'
 import { MAX_CANDIDATES, sortCandidates } from '../connect/candidates.ts'
 import type { DiscoveryState } from '../discovery/discovery.ts'
 import type { ErrorCode } from '../errors.ts'
+import type { NatBehaviour } from '../nat/stun/behaviour.ts'
 import { interfaceOf, plainAddress } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { KnownAddress } from '../peers/peer-book.ts'
@@ -22,6 +23,9 @@ const FAR_PATIENCE: Milliseconds = 1000
 /** All that one address may take, the handshake included. */
 const ADDRESS_PATIENCE: Milliseconds = 4500
 const LOCAL_PATIENCE: Milliseconds = 2000
+/** What a whole test of the NAT takes at most. */
+const NAT_PATIENCE: Milliseconds = 6500
+const NO_SERVERS: StatusView['internet'] = { state: 'unused', detail: '', servers: [] }
 /** Most interfaces that the multicast self-test tries. */
 const MAX_INTERFACES = 16
 
@@ -48,13 +52,17 @@ export interface DoctorFacts {
   refused(): Partial<Record<ErrorCode, number>>
   /** Where somebody else announces this host's own peer id; left out where nobody looks out for that. */
   readonly twins?: () => readonly HostPort[]
+  /** The STUN and TURN servers, asked just now, and the NAT as one of them sees it. */
+  examineNat(): Promise<{ readonly internet: StatusView['internet']; readonly nat: NatBehaviour | undefined }>
+  /** Every path to a peer through NAT that was tried. */
+  paths(peer: PeerId): readonly PathView[]
   /** Asks by beacon over UDP, as `Prober.probe`. */
   probe(target: HostPort, interfaceName: string): Promise<Sighting | undefined>
   /** Who lives at an address, proven by a TLS handshake, as `Connector.probe`. */
   dial(target: HostPort): Promise<{ readonly peer: PeerId } | undefined>
 }
 
-/** Finds what is wrong with this host, or between it and one peer. Asks at most 16 addresses, and is done within 5 seconds. */
+/** Finds what is wrong with this host, or between it and one peer. Asks at most 16 addresses, and is done within 5 seconds, 7 where STUN servers are set. */
 export class Doctor {
   readonly #facts: DoctorFacts
   readonly #probes: Probes
@@ -103,9 +111,10 @@ export class Doctor {
     const lans = lanInterfaces(interfaces)
       .filter(({ multicast }) => multicast)
       .slice(0, MAX_INTERFACES)
-    const [multicast, firewall] = await Promise.all([
+    const [multicast, firewall, internet] = await Promise.all([
       Promise.all(lans.map((one) => this.#within(LOCAL_PATIENCE, () => this.#probes.multicast(one)))),
       this.#within(LOCAL_PATIENCE, () => this.#probes.firewall()),
+      this.#within(NAT_PATIENCE, () => facts.examineNat()),
     ])
     return {
       platform: facts.platform,
@@ -122,6 +131,7 @@ export class Doctor {
       twins: facts.twins?.(),
       multicast: multicast.flatMap((one) => one ?? []),
       firewall,
+      ...(internet ?? { internet: NO_SERVERS, nat: undefined }),
     }
   }
 
@@ -143,6 +153,7 @@ export class Doctor {
       interfaces,
       hub: facts.hub(),
       addresses,
+      paths: isContactId(id) ? [] : facts.paths(id),
       unasked: targets.length < MAX_CANDIDATES ? 0 : known.length - targets.length,
     }
   }

@@ -1,6 +1,7 @@
-import type { DoctorCheck, HubStatus, PeerView, SessionView } from '../../ipc/methods.ts'
+import type { DoctorCheck, HubStatus, PathView, PeerView, SessionView, StatusView } from '../../ipc/methods.ts'
 import type { DiscoveryState } from '../discovery/discovery.ts'
 import type { ErrorCode } from '../errors.ts'
+import type { NatBehaviour } from '../nat/stun/behaviour.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { DiscoveryName, HostPort, Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
 
@@ -41,6 +42,9 @@ export interface HostFindings {
   readonly twins: readonly HostPort[] | undefined
   readonly multicast: readonly MulticastFinding[]
   readonly firewall: Firewall | undefined
+  /** The STUN and TURN servers, and what the first STUN server found out about the NAT; undefined where none could be asked. */
+  readonly internet: StatusView['internet']
+  readonly nat: NatBehaviour | undefined
 }
 
 /** What came of asking one address of a peer. */
@@ -66,6 +70,8 @@ export interface PeerFindings {
   readonly interfaces: readonly NetworkInterface[]
   readonly hub: HubStatus
   readonly addresses: readonly AddressFinding[]
+  /** What was tried beside those, through NAT. */
+  readonly paths: readonly PathView[]
   /** How many more addresses are known than were asked. */
   readonly unasked: number
 }

@@ -12,13 +12,15 @@ import { formatHostPort, type Network, type NetworkInterface } from '../network/
 import type { UdpEndpoint } from '../network/udp-endpoint.ts'
 import type { Refusals } from '../refusals.ts'
 import type { SignalExchange } from '../signaling/signaller.ts'
-import type { HostPort, PeerId } from '../types.ts'
+import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { IceMux } from './ice/mux.ts'
 import type { PairReport } from './ice/pair-report.ts'
 import { CandidatePool, type Share } from './pool/pool.ts'
 import { systemResolve } from './pool/resolver.ts'
 import { parseStunServer } from './pool/stun-server.ts'
+import type { NatBehaviour } from './stun/behaviour.ts'
 import { StunMessage } from './stun/message.ts'
+import { probeNat } from './stun/nat-probe.ts'
 import type { TransportAddress } from './transport-address.ts'
 import { Traversal } from './traversal.ts'
 import { Relays } from './turn/relays.ts'
@@ -43,6 +45,13 @@ interface NatOptions {
   /** A peer that looks, or is looked for, says that it may be reached at these addresses from outside. */
   readonly onTold: (peer: PeerId, addresses: readonly HostPort[]) => void
 }
+
+/** How long servers are waited for, how often it is looked, and how long a name may take. */
+const EXAMINATION: Milliseconds = 4500
+const LOOK: Milliseconds = 100
+const RESOLVING: Milliseconds = 1500
+/** States of a server that something still follows. */
+const UNDECIDED: ReadonlySet<string> = new Set(['asking', 'unresolved', 'trying', 'ready'])
 
 /** First bytes of what a peer may send through a relay: STUN, sealed datagrams and UDX (see `daemon/network/demultiplexer.ts`). */
 const isForPeers = (first = 0): boolean => first <= 3 || (first >= 0xd0 && first <= 0xdf) || first === 0xff
@@ -144,6 +153,35 @@ export class Nat {
     if (known > 0) return { state: 'ready', detail: `${known} of ${servers.length} servers answer.`, servers }
     if (this.#pool.isActive) return { state: 'failed', detail: 'No server has answered.', servers }
     return { state: 'idle', detail: 'Servers are asked when a path through NAT is looked for.', servers }
+  }
+
+  /** Asks the servers that are set and waits for what they say, a few seconds at most; and what NAT there is, as one of them sees it. */
+  async examine(): Promise<{ internet: StatusView['internet']; nat: NatBehaviour | undefined }> {
+    const { clock } = this.#options
+    const release = this.#pool.want()
+    try {
+      const nat = this.#probe()
+      for (let waited = 0; waited < EXAMINATION && this.#isWaiting(); waited += LOOK)
+        await new Promise<void>((resolve) => clock.after(LOOK, resolve))
+      return { nat: await nat, internet: this.status() }
+    } finally {
+      release()
+    }
+  }
+
+  /** Some server has neither answered nor been given up. */
+  #isWaiting(): boolean {
+    return this.status().servers.some(({ state }) => UNDECIDED.has(state))
+  }
+
+  async #probe(): Promise<NatBehaviour | undefined> {
+    const { clock, logger } = this.#options
+    const server = await this.#pool.resolvedServer(RESOLVING)
+    if (!server) return undefined
+    return probeNat(server, clock).catch((error: unknown) => {
+      logger.debug('the NAT could not be tested', { error: toPartylineError(error).message })
+      return undefined
+    })
   }
 
   /** What the socket tells of the paths to a peer. */

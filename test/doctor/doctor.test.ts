@@ -5,7 +5,7 @@ import type { ContactId, HostPort, PeerId, Sighting } from '../../daemon/types.t
 import { pass } from '../discovery/passing-time.ts'
 import { networkInterface } from '../simulated-network.ts'
 import { VirtualClock } from '../virtual-clock.ts'
-import { ANNA, ETH0, finch, MALLORY, NO_HUB, person, seen } from './findings.ts'
+import { ANNA, ETH0, finch, MALLORY, NO_HUB, NO_SERVERS, person, seen } from './findings.ts'
 
 const never = <T>(): Promise<T> => new Promise(() => {})
 const at = (address: string, interfaceName = 'eth0') => ({
@@ -36,6 +36,8 @@ function doctorOf({ facts = {}, probes = {} }: { facts?: Partial<DoctorFacts>; p
       sessions: () => [],
       hub: () => NO_HUB,
       refused: () => ({}),
+      examineNat: async () => ({ internet: NO_SERVERS, nat: undefined }),
+      paths: () => [],
       probe: async (target) => {
         note('beacon', target)
         return sighting(ANNA)
@@ -115,6 +117,7 @@ describe('the doctor', () => {
       'known ok',
       'session skip',
       'address-1 ok',
+      'paths skip',
       'key ok',
       'conclusion ok',
     ])

@@ -1,6 +1,6 @@
 import type { AddressFinding, HostFindings, PeerFindings } from '../../daemon/doctor/findings.ts'
 import type { PeerId } from '../../daemon/types.ts'
-import type { HubStatus, PeerView, SessionView } from '../../ipc/methods.ts'
+import type { HubStatus, PeerView, SessionView, StatusView } from '../../ipc/methods.ts'
 import { networkInterface } from '../simulated-network.ts'
 
 export const ANNA = 'annaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' as PeerId
@@ -19,6 +19,8 @@ export const NO_HUB: HubStatus = {
   people: [],
   hubs: [],
 }
+
+export const NO_SERVERS: StatusView['internet'] = { state: 'unused', detail: '', servers: [] }
 
 export function joinedHub(change: Partial<HubStatus['hubs'][number]> = {}): HubStatus['hubs'][number] {
   const hub = { peer: '', name: 'lanparty', domain: 'hub-lanparty.local', address: '192.168.50.254', port: 5223 }
@@ -98,6 +100,8 @@ export function hostFindings(change: Partial<HostFindings> = {}): HostFindings {
     twins: [],
     multicast: [{ interface: 'eth0', family: 4, heard: true, problem: '' }],
     firewall: undefined,
+    internet: NO_SERVERS,
+    nat: undefined,
     ...change,
   }
 }
@@ -125,6 +129,7 @@ export function peerFindings(change: Partial<PeerFindings> = {}): PeerFindings {
     interfaces: [ETH0],
     hub: NO_HUB,
     addresses: [address({ beacon: ANNA, tcp: 'open', tls: ANNA })],
+    paths: [],
     unasked: 0,
     ...change,
   }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { HOST_CHECKS } from '../../daemon/doctor/checks.ts'
 import type { Finding, HostFindings } from '../../daemon/doctor/findings.ts'
+import type { NatBehaviour } from '../../daemon/nat/stun/behaviour.ts'
 import { networkInterface } from '../simulated-network.ts'
 import { ETH0, finch, hostFindings, joinedHub, NO_HUB, person, seen, session } from './findings.ts'
 
@@ -19,6 +20,28 @@ const deaf = { interface: 'eth0', family: 4, heard: false, problem: '' } as cons
 const byHub = person({ sightings: [seen('hub')] })
 const state = { method: 'mdns', interface: 'eth0', state: 'failed', detail: 'EADDRINUSE' } as const
 const off = { ...state, interface: '', state: 'off', detail: 'switched off' } as const
+
+/** STUN servers in these states. */
+function servers(...states: readonly string[]): HostFindings['internet'] {
+  return {
+    state: '',
+    detail: '',
+    servers: states.map((one) => ({
+      server: 'stun.example.org',
+      kind: 'stun',
+      state: one,
+      address: one === 'known' ? '198.51.100.1:4' : '',
+      rtt: null,
+      detail: one === 'known' ? '' : 'no answer',
+    })),
+  }
+}
+
+function behaviour(change: Partial<NatBehaviour>): NatBehaviour {
+  const mapped = { address: '198.51.100.1', port: 4 }
+  const eim = { mapping: 'endpoint-independent', filtering: 'address-and-port-dependent' } as const
+  return { udp: true, mapped, ...eim, hairpin: false, ...change }
+}
 
 const CASES: readonly (readonly [
   check: string,
@@ -195,6 +218,49 @@ const CASES: readonly (readonly [
     'warn',
     /lanparty \(refused\)/,
     /hub leave/,
+  ],
+  ['nat-servers', 'none is set', {}, 'skip', /hosts on this LAN need none.*config set nat\.stun/],
+  ['nat-servers', 'one answers', { internet: servers('known') }, 'ok', /stun stun\.example\.org: 198\.51\.100\.1:4/],
+  [
+    'nat-servers',
+    'one of two is silent',
+    { internet: servers('known', 'silent') },
+    'warn',
+    /1 server of 2.*no answer/,
+    /nat\.stun/,
+  ],
+  ['nat-servers', 'all are silent', { internet: servers('silent') }, 'fail', /1 server of 1/, /TCP or TLS/],
+  ['nat', 'no server is set', {}, 'skip', /No STUN or TURN server is set/],
+  ['nat', 'there is none', { internet: servers('known'), nat: behaviour({ mapping: 'none' }) }, 'ok', /no NAT/],
+  [
+    'nat',
+    'it can be punched',
+    { internet: servers('known'), nat: behaviour({}) },
+    'ok',
+    /one port for all destinations.*sent to are let in/,
+  ],
+  [
+    'nat',
+    'it is symmetric',
+    { internet: servers('known'), nat: behaviour({ mapping: 'address-and-port-dependent' }) },
+    'warn',
+    /symmetric NAT/,
+    /nat\.turn/,
+  ],
+  [
+    'nat',
+    'UDP is blocked',
+    { internet: servers('silent'), nat: behaviour({ udp: false }) },
+    'warn',
+    /firewall/,
+    /turns:/,
+  ],
+  [
+    'nat',
+    'the server has one address',
+    { internet: servers('known'), nat: behaviour({ mapping: 'unknown' }) },
+    'ok',
+    /not known/,
   ],
   ['clock', 'it is set', {}, 'ok', /2026-11-23/],
   ['clock', 'it was never set', { wall: 0 }, 'warn', /1970-01-01/, /Set date/],

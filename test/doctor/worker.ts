@@ -22,7 +22,7 @@ import { PeerBook } from '../../daemon/peers/peer-book.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import type { DiscoveryName, PeerId, Sighting } from '../../daemon/types.ts'
 import { LIMITS } from '../link/tls-host.ts'
-import { joinedHub, NO_HUB } from './findings.ts'
+import { joinedHub, NO_HUB, NO_SERVERS } from './findings.ts'
 
 /** What a test tells the worker; `hub` and `hint` are played, the other methods are real. */
 export type Command =
@@ -87,6 +87,8 @@ const doctor = new Doctor({
   sessions: () => [],
   hub: () => ({ ...NO_HUB, hubs: [joinedHub()] }),
   refused: () => refusals.snapshot(),
+  examineNat: async () => ({ internet: NO_SERVERS, nat: undefined }),
+  paths: () => [],
   probe: (target, on) => beacon.probe(target, on),
   dial: (target) => connector.probe(target),
 })

@@ -14,6 +14,8 @@ import type { StunServer } from './stun-server.ts'
 const MAX_SERVERS = 8
 /** How long candidates are kept fresh once nobody wants them. */
 const LINGER: Milliseconds = 60_000
+/** How often it is looked whether a name has been resolved. */
+const RESOLVE_LOOK: Milliseconds = 100
 /** Between the preferences of candidates of one kind (RFC 8445 section 5.1.2.1). */
 const STEP = 256
 
@@ -167,6 +169,19 @@ export class CandidatePool {
         detail,
       }))
     })
+  }
+
+  /** An address of the first STUN server that has one, IPv4 before IPv6; undefined where none is known in time. */
+  async resolvedServer(patience: Milliseconds): Promise<HostPort | undefined> {
+    const { clock, hasFamily } = this.#options
+    for (let waited = 0; ; waited += RESOLVE_LOOK) {
+      for (const { host, port } of this.#servers) {
+        const found = oneOfEach(this.#resolver.addresses(host)).find((one) => hasFamily(one.includes(':') ? 6 : 4))
+        if (found) return { address: found, port }
+      }
+      if (waited >= patience || this.#servers.length === 0) return undefined
+      await new Promise<void>((resolve) => clock.after(RESOLVE_LOOK, resolve))
+    }
   }
 
   /** True while servers are asked. */
