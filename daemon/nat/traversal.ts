@@ -14,6 +14,8 @@ import type { TransportAddress } from './transport-address.ts'
 const TOPIC = 'ice'
 /** Peers to which ways are looked for or used at one time. */
 const MAX_PEERS = 1024
+/** With so many, peers begin nothing any more: strangers of whatever number leave room for those that somebody here looks for. */
+const MAX_BEGUN_BY_PEERS = 512
 /** Searches that are over and can still be asked about. */
 const MAX_PAST = 64
 
@@ -115,6 +117,7 @@ export class Traversal implements WayFinder {
       const signal = decodeRendezvous(content)
       const known = this.#peers.get(peer)
       if (known) known.receive(signal)
+      else if (signal.kind === 'describe' && this.#peers.size >= MAX_BEGUN_BY_PEERS) refusals.count('local.limit')
       else if (signal.kind === 'describe') this.#begin(peer)?.receive(signal)
     } catch (error) {
       const { code, message } = toPartylineError(error)

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { RemoteCandidate } from '../../daemon/nat/candidate.ts'
 import { encodeRendezvous } from '../../daemon/nat/rendezvous/description.ts'
+import type { PeerId } from '../../daemon/types.ts'
 import { SimulatedPaths, TraversalHost } from './traversal-host.ts'
 
 /** A host, and a way to tell it what another one says, who may say anything and has the lower or the higher peer id. */
@@ -67,5 +68,21 @@ describe('a welcome peer that is hostile', () => {
     expect(host.told).toEqual([])
     says({ candidates: [at(address), at('203.0.113.1')] })
     expect(host.told).toEqual(['203.0.113.1'])
+  })
+
+  test('or has a thousand names leaves room for those that the host looks for', async () => {
+    const { host, hostile, both } = await victim(0)
+    await using _both = both
+    const description = { ufrag: 'hostile', pwd: 'a'.repeat(22), candidates: [], link: 0, calls: 1 }
+    const network = { udp: null, mapping: 'unknown', relay: false } as const
+    const edition = { instance: '0123456789abcdef', attempt: 1, version: 1 }
+    const signal = encodeRendezvous({ kind: 'describe', ...edition, ...description, network, seen: null })
+    for (let i = 0; i < 1100; i++) host.signalled(`${hostile.peer.slice(0, -4)}${1000 + i}` as PeerId, signal)
+    expect(host.traversal.size).toBe(512)
+    expect(host.refusals.snapshot()['local.limit']).toBe(1100 - 512)
+    const failures: unknown[] = []
+    host.traversal.look(hostile.peer, (error) => failures.push(error))
+    expect(host.traversal.size).toBe(513)
+    expect(failures).toEqual([])
   })
 })
