@@ -233,7 +233,12 @@ export class CandidatePool {
         this.#asked.set(key, { server, binding })
         binding.tick(clock.now())
       }
-    for (const key of this.#asked.keys()) if (!wanted.has(key)) this.#asked.delete(key)
+    for (const key of this.#asked.keys()) {
+      if (wanted.has(key)) continue
+      this.#asked.delete(key)
+      // It may be the other address of this one.
+      this.#second = undefined
+    }
     this.#schedule()
   }
 

@@ -225,6 +225,19 @@ describe('the candidates of a host', () => {
     expect(world.asked.filter((address) => address === '192.0.2.66').length).toBeLessThanOrEqual(4)
   })
 
+  test('are asked of no second address any more when nobody may learn what it tells', async () => {
+    const world = new World().stun('192.0.2.10')
+    world.sees.set('192.0.2.10', { address: '198.51.100.1', port: 40_000 })
+    world.others.set('192.0.2.10', '192.0.2.66')
+    world.pool.want()
+    await world.pass(100)
+    const { length } = world.asked
+    expect(world.asked.at(-1)).toBe('192.0.2.66')
+    world.pool.configure([parseStunServer('192.0.2.10')], 'relay')
+    await world.pass(60_000)
+    expect(world.asked.length).toBe(length)
+  })
+
   test('tell that UDP does not get out, soon enough for a failure to be explained', async () => {
     const world = new World().stun('192.0.2.10')
     world.pool.want()
