@@ -202,7 +202,7 @@ describe('hosts at a hub', () => {
     await using b = await HubGuest.start({ joined: [addressOf(host)], hosts, address: '192.168.50.2/24' })
     await b.until(() => hosts.asked.some(({ address }) => address === '192.168.50.1'))
     hosts.byUdp.set('192.168.50.77', a.peer)
-    const interfaces = [networkInterface('eth0', ['192.168.50.77/24'])]
+    const interfaces = [networkInterface('lo', ['127.0.0.1/8']), networkInterface('eth0', ['192.168.50.77/24'])]
     a.hubs.networkChanged({ interfaces, appeared: [], vanished: [], altered: ['eth0'], slept: 0 })
     await b.until(() => b.log.of(a.peer).some(({ address }) => address === '192.168.50.77'))
   })
