@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { labMissing } from '../../lab/lab.ts'
 import { measureCrowd } from './crowd.ts'
 
-const PEERS = 100
+const PEERS = 50
 const missing = labMissing(['turnserver', 'openssl', 'ss', 'conntrack'])
 
 describe.skipIf(missing)(`a crowd at one endpoint${missing ? ` (skipped: ${missing})` : ''}`, () => {
