@@ -412,6 +412,7 @@ class Daemon implements RunningDaemon {
       dial: (target) => this.#connector.probe(target),
     })
     book.onChange((peer, change) => {
+      if (isBlocked(peer)) this.#nat.traversal.drop(peer)
       if (change === 'gone') return publish('peers.gone', { id: peer, name: book.get(peer).name })
       publish('peers.changed', { peer: book.get(peer) })
       if (!book.isPresent(peer)) return

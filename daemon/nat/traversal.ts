@@ -74,6 +74,11 @@ export class Traversal implements WayFinder {
     return () => {}
   }
 
+  /** Nothing is to go to a peer any more, nor to be answered. */
+  drop(peer: PeerId): void {
+    this.#peers.get(peer)?.close()
+  }
+
   /** Every pair of addresses that was tried with a peer, best first, and why it is used or not. */
   pairs(peer: PeerId): readonly PairReport[] {
     return this.#peers.get(peer)?.pairs() ?? this.#past.get(peer) ?? []

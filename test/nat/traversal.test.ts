@@ -207,6 +207,17 @@ describe.concurrent('a peer', () => {
     expect(paths.signals).toBeLessThanOrEqual(10)
   }, 15_000)
 
+  test('that is dropped is sent nothing more', async () => {
+    const { a, b, both } = await pair()
+    await using _both = both
+    look(a, b)
+    const [near] = await linked(a, b)
+    const closed = once(near.socket, 'close')
+    a.traversal.drop(b.peer)
+    await closed
+    expect([a.traversal.size, a.wants]).toEqual([0, 0])
+  })
+
   test('that sends rubbish is counted, and starts nothing', async () => {
     const { a, b, both } = await pair()
     await using _both = both
