@@ -22,6 +22,7 @@ Connects hosts behind every pair of NATs, and writes down how, and how long it t
   --runs N         attempts in each cell, 3 unless told; without a relay there is one
   --gaps           also take sessions from path to path, with traffic, and tell for how long nothing arrived
   --goodput FILE   add what \`node test/bench/lossy.ts --json\` printed
+  --crowd FILE     add what \`node test/bench/nat-crowd.ts\` printed
   --json           print what was measured as JSON
   --from FILE      add what an earlier run printed with --json (and measure nothing, with --only none)
   --write          write docs/nat.md
@@ -36,6 +37,7 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     from: { type: 'string' },
     goodput: { type: 'string' },
+    crowd: { type: 'string' },
     write: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -63,6 +65,7 @@ async function run(): Promise<Results> {
     runs,
     measured: await measure({ cells, subjects, runs, onMeasured: progress }),
     gaps: values.gaps ? await allGaps() : [],
+    ...(values.crowd !== undefined && { crowd: readFileSync(values.crowd, 'utf8').trim() }),
     ...(values.goodput !== undefined && { goodput: readGoodput(values.goodput) }),
   }
 }

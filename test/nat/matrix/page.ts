@@ -34,6 +34,7 @@ export function page(results: Results): string {
     section('Other networks', others(find)),
     section('While networks change', ...changes(results.gaps)),
     section('On a long and lossy way', ...goodput(results)),
+    section('A crowd at one endpoint', ...(results.crowd ? [CROWD, results.crowd] : [])),
     section('How it was measured', how(results)),
   ]
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`
@@ -78,6 +79,9 @@ function verdict(find: Found): string {
   const most = `${ours.length - wrong.length} of ${ours.length} cells end as the theory has it`
   return `**${most}**${names.length === 0 ? '.' : `; not so: ${names.join(', ')}.`}`
 }
+
+const CROWD = `What a host pays for its peers when all connect at the same moment, as \`node test/bench/nat-crowd.ts\` counts it on the wire and in its process: candidates,
+sockets and relays are those of one. The peers are whole endpoints in one process behind another NAT; signals come without delay, and there is no session above.`
 
 /** One stream over 100 Mbit/s, 50 ms there and back, of which each way loses 1 %. */
 function goodput({ goodput: figures = [] }: Results): readonly string[] {

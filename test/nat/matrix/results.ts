@@ -30,6 +30,8 @@ export interface Results {
   readonly gaps: readonly Gap[]
   /** What `test/bench/lossy.ts --json` printed. */
   readonly goodput?: readonly Goodput[]
+  /** The table that `test/bench/nat-crowd.ts` printed. */
+  readonly crowd?: string
 }
 
 /** One figure of a long and lossy way. */
@@ -81,5 +83,12 @@ export function merged(before: Results, after: Results): Results {
   const gaps = new Map([...before.gaps, ...after.gaps].map((gap) => [gap.name, gap]))
   const newer = after.measured.length > 0 ? after : before
   const goodput = after.goodput ?? before.goodput
-  return { ...newer, measured: [...measured.values()], gaps: [...gaps.values()], ...(goodput && { goodput }) }
+  const crowd = after.crowd ?? before.crowd
+  return {
+    ...newer,
+    measured: [...measured.values()],
+    gaps: [...gaps.values()],
+    ...(goodput && { goodput }),
+    ...(crowd && { crowd }),
+  }
 }
