@@ -51,7 +51,7 @@ const EXAMINATION: Milliseconds = 4500
 const LOOK: Milliseconds = 100
 const RESOLVING: Milliseconds = 1500
 /** States of a server that something still follows. */
-const UNDECIDED: ReadonlySet<string> = new Set(['asking', 'unresolved', 'trying', 'ready'])
+const UNDECIDED: ReadonlySet<string> = new Set(['unresolved', 'trying', 'ready'])
 
 /** First bytes of what a peer may send through a relay: STUN, sealed datagrams and UDX (see `daemon/network/demultiplexer.ts`). */
 const isForPeers = (first = 0): boolean => first <= 3 || (first >= 0xd0 && first <= 0xdf) || first === 0xff
@@ -161,6 +161,7 @@ export class Nat {
     const release = this.#pool.want()
     try {
       const nat = this.#probe()
+      this.#pool.askAnew()
       for (let waited = 0; waited < EXAMINATION && this.#isWaiting(); waited += LOOK)
         await new Promise<void>((resolve) => clock.after(LOOK, resolve))
       return { nat: await nat, internet: this.status() }
@@ -171,7 +172,7 @@ export class Nat {
 
   /** Some server has neither answered nor been given up. */
   #isWaiting(): boolean {
-    return this.status().servers.some(({ state }) => UNDECIDED.has(state))
+    return this.#pool.isUndecided || this.status().servers.some(({ state }) => UNDECIDED.has(state))
   }
 
   async #probe(): Promise<NatBehaviour | undefined> {

@@ -184,6 +184,18 @@ export class CandidatePool {
     }
   }
 
+  /** Asks every server now. */
+  askAnew(): void {
+    const now = this.#options.clock.now()
+    for (const { binding } of this.#asked.values()) binding.refresh(now)
+    this.#schedule()
+  }
+
+  /** True while some server has neither answered what it was asked last nor been silent for long. */
+  get isUndecided(): boolean {
+    return [...this.#asked.values()].some(({ binding }) => binding.isUndecided)
+  }
+
   /** True while servers are asked. */
   get isActive(): boolean {
     return this.#isActive

@@ -74,6 +74,11 @@ export class StunBinding {
     return this.#state
   }
 
+  /** True while it is asked and has neither answered nor been silent for long. */
+  get isUndecided(): boolean {
+    return this.#transaction !== undefined && this.#state !== 'silent'
+  }
+
   /** The address the server saw last. */
   get mapped(): HostPort | undefined {
     return this.#state === 'known' ? this.#mapped : undefined

@@ -65,8 +65,15 @@ describe('a STUN binding', () => {
   test('asks at once, learns the address, and asks again before a router forgets', () => {
     const asking = new Asking()
     asking.now = 30
+    expect(asking.binding.isUndecided).toBe(true)
     expect(asking.tell(SEEN)).toBe(true)
-    expect(asking.binding).toMatchObject({ state: 'known', mapped: SEEN, roundTrip: 30, detail: '' })
+    expect(asking.binding).toMatchObject({
+      isUndecided: false,
+      state: 'known',
+      mapped: SEEN,
+      roundTrip: 30,
+      detail: '',
+    })
     asking.pass(60_000)
     const pauses = asking.sent.slice(1).map(({ at }, index) => at - (asking.sent[index]?.at ?? 0))
     expect(pauses[0]).toBeGreaterThanOrEqual(20_000)
@@ -77,7 +84,7 @@ describe('a STUN binding', () => {
     const asking = new Asking()
     asking.pass(39_000)
     expect(asking.sent.map(({ at }) => at)).toEqual([0, 500, 1500, 3500, 7500, 15_500, 31_500])
-    expect(asking.binding).toMatchObject({ state: 'silent', mapped: undefined })
+    expect(asking.binding).toMatchObject({ isUndecided: false, state: 'silent', mapped: undefined })
     expect(asking.changes).toBe(1)
     asking.pass(3_600_000)
     expect(asking.sent.length).toBeLessThan(90)
