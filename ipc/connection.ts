@@ -8,7 +8,8 @@ import type { Caller, Handlers, MessageDelivery, MessageRequest, RawAnswer, RawM
 import type { CallId, Codec, Incoming } from './codec.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
-import { METHODS, type MethodEntry, PROTOCOL } from './methods.ts'
+import type { MethodEntry } from './methods/shapes.ts'
+import { METHODS, PROTOCOL } from './methods.ts'
 import { Output } from './output.ts'
 
 /** Calls under way on one connection; at this many it is not read further until some are answered. */

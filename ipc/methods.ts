@@ -4,6 +4,11 @@
  */
 import { z } from 'zod'
 import type { ErrorCode } from '../daemon/errors.ts'
+import { accountMethods } from './methods/accounts.ts'
+import { inviteMethods } from './methods/invites.ts'
+import { policyMethods } from './methods/policy.ts'
+import { relayMethods } from './methods/relay.ts'
+import { count, empty, ID, type MethodEntry, milliseconds, peerArg, peerErrors, peerId } from './methods/shapes.ts'
 
 /** Version of the socket protocol; `hello` refuses another. */
 export const PROTOCOL = 1
@@ -11,20 +16,11 @@ export const PROTOCOL = 1
 /** Largest request or notification on the socket, in bytes. Base64 makes 512 KiB of content some 700 KB. */
 export const MAX_REQUEST = 1024 * 1024
 
-const peerArg = z
-  .string()
-  .min(1)
-  .max(1100)
-  .describe('Petname, name, peer id, or a prefix of it of at least 6 characters.')
-const peerId = z.string().length(52).describe('Peer id.')
 const name = z.string().min(1).max(128)
 const offerId = z
   .string()
   .regex(/^[a-z0-9]{16,32}$/)
   .describe('Offer id.')
-const milliseconds = z.number().nonnegative()
-const count = z.number().int().nonnegative()
-const empty = z.object({})
 
 /** Content of a message: text, bytes as base64, or (MessagePack only) bytes. */
 const payload = z
@@ -307,24 +303,6 @@ const status = z.object({
   memory: count.describe('Resident set size, in bytes.'),
 })
 
-export interface MethodEntry {
-  /** One sentence. */
-  readonly about: string
-  /** `app`: on both sockets. `owner`: on the control socket only. */
-  readonly who: 'app' | 'owner'
-  readonly params: z.ZodObject
-  readonly result: z.ZodType
-  readonly errors: readonly ErrorCode[]
-  readonly example: { readonly params: unknown; readonly result: unknown }
-  /** True where the connection becomes a raw byte stream after the answer. */
-  readonly raw?: true
-  /** True where a raw method waits for somebody: an app that closes its side meanwhile has left. */
-  readonly waits?: true
-}
-
-const ID = 'mfzwizlnn5xgk3lpnzsxe3dfon2ca5dfon2gs3thebqw4zbaonxw2zjanrsq'.slice(0, 52)
-
-const peerErrors = ['peer.not-found', 'usage.ambiguous-peer'] as const satisfies readonly ErrorCode[]
 const reachErrors = [
   ...peerErrors,
   'policy.blocked',
@@ -988,6 +966,10 @@ export const METHODS = {
     errors: ['usage.unknown-setting', 'policy.owner-only'],
     example: { params: { key: 'port' }, result: { setting: SETTING_EXAMPLE, restart: true } },
   },
+  ...accountMethods,
+  ...inviteMethods,
+  ...relayMethods,
+  ...policyMethods,
 } as const satisfies Record<string, MethodEntry>
 
 export type MethodName = keyof typeof METHODS

@@ -8,6 +8,7 @@ import { fileError } from '../file-error.ts'
 import { isPeerId } from '../identity/peer-id.ts'
 import type { PeerId } from '../types.ts'
 import { PeerRecord } from './peer-record.ts'
+import { NO_WAYS, ways } from './ways.ts'
 
 /** An IP literal: nothing else may be dialled, names least of all. */
 const address = z.string().refine((text) => isIP(text) !== 0, 'no IP address')
@@ -23,6 +24,7 @@ const stored = z.object({
       proven: z.boolean(),
       lastSeen: z.number().nonnegative(),
       addresses: z.array(z.object({ address, port: z.number().int().min(1).max(65535) })).max(64),
+      ways: ways.default(NO_WAYS),
     }),
   ),
 })
@@ -45,6 +47,7 @@ export async function readBook(file: string): Promise<PeerRecord[]> {
       record.lastSeen = entry.lastSeen
       record.proven = entry.proven
       record.restoreRemembered(entry.addresses)
+      record.ways = entry.ways
       return record
     })
   } catch (error) {
@@ -55,7 +58,7 @@ export async function readBook(file: string): Promise<PeerRecord[]> {
 
 /** Writes what is worth keeping: flushed to disk and renamed into place, mode 0600. */
 export async function writeBook(file: string, records: Iterable<PeerRecord>): Promise<void> {
-  const peers = [...records].map(({ id, name, petname, trust, proven, lastSeen, remembered }) => ({
+  const peers = [...records].map(({ id, name, petname, trust, proven, lastSeen, remembered, ways: told }) => ({
     id,
     name,
     petname,
@@ -63,6 +66,7 @@ export async function writeBook(file: string, records: Iterable<PeerRecord>): Pr
     proven,
     lastSeen,
     addresses: remembered,
+    ways: told,
   }))
   await writeFileAtomic(file, `${JSON.stringify({ version: 1, peers }, null, 1)}\n`, { mode: 0o600 })
 }

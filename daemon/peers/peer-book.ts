@@ -21,6 +21,7 @@ import { isContactId } from '../xmpp/contacts.ts'
 import { readBook, writeBook } from './book-file.ts'
 import { resolvePeer } from './peer-names.ts'
 import { PeerRecord } from './peer-record.ts'
+import { NO_WAYS, type Ways } from './ways.ts'
 
 /** Most strangers: never proven, and nothing decided about them. Forged sightings reach no further. */
 export const MAX_STRANGERS = 10_000
@@ -170,6 +171,15 @@ export class PeerBook {
     if (connection) connection.rtt = rtt
   }
 
+  /** How a peer may be reached from anywhere, as it said in a session or in a ticket: in the place of what it said before. */
+  setWays(peer: PeerId, ways: Ways): void {
+    const record = this.#records.get(peer)
+    if (!record || JSON.stringify(record.ways) === JSON.stringify(ways)) return
+    record.ways = ways
+    this.#saveSoon()
+    this.#tell(record)
+  }
+
   // What the user decides: written down before it returns
 
   /** Throws `usage.invalid-argument` for a petname that is taken, looks like an id or cannot be shown; empty takes it away. */
@@ -228,6 +238,10 @@ export class PeerBook {
   /** When a peer was last seen, by the wall clock; undefined for one that never was. */
   lastSeen(peer: PeerId): UnixMilliseconds | undefined {
     return this.#records.get(peer)?.lastSeen || undefined
+  }
+
+  ways(peer: PeerId): Ways {
+    return this.#records.get(peer)?.ways ?? NO_WAYS
   }
 
   isPresent(peer: PeerId): boolean {

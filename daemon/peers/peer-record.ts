@@ -11,6 +11,7 @@ import {
   type Trust,
   type UnixMilliseconds,
 } from '../types.ts'
+import { NO_WAYS, type Ways } from './ways.ts'
 
 /** Most sightings kept of one peer; the oldest unproven one goes first. */
 const MAX_SIGHTINGS = 16
@@ -45,6 +46,8 @@ export class PeerRecord {
   presence: Presence = AVAILABLE
   /** What stands in the way of a direct link, for people; empty for nothing known. */
   note = ''
+  /** How it may be reached from anywhere, as it says itself. */
+  ways: Ways = NO_WAYS
   /** The listeners of the book know it as one that `list` shows. */
   shown = false
   readonly #sightings = new Map<string, SightingRecord>()

@@ -4,7 +4,7 @@ import type { PeerId } from '../types.ts'
 export const MAX_SIGNAL = 8 * 1024
 
 /** A carrier's stable name, as `version` shows it. */
-export type SignallerName = 'lan-stream' | 'hub' | 'session'
+export type SignallerName = 'lan-stream' | 'hub' | 'session' | 'account' | 'friend'
 
 /**
  * A plug-in that carries sealed signals: best effort, so they may be lost, doubled or come in another order. It neither reads nor
