@@ -13,6 +13,7 @@ import type { UdpEndpoint } from '../network/udp-endpoint.ts'
 import type { Refusals } from '../refusals.ts'
 import type { SignalExchange } from '../signaling/signaller.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
+import { Handshakes } from './handshakes.ts'
 import { IceMux } from './ice/mux.ts'
 import type { PairReport } from './ice/pair-report.ts'
 import { CandidatePool, type Share } from './pool/pool.ts'
@@ -94,6 +95,7 @@ export class Nat {
       logger: logger.part('traversal'),
       mux: this.#mux,
       carriers: this.#carriers,
+      handshakes: new Handshakes(),
       families: () => ([4, 6] as const).filter((family) => !endpoint.missing.has(family)),
       interfaces: () => network.interfaces(),
       candidates: () => this.#pool.candidates(),

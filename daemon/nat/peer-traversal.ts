@@ -11,6 +11,7 @@ import { TokenBucket } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId, Route } from '../types.ts'
 import type { LocalCandidate } from './candidate.ts'
 import { explainFailure } from './failure.ts'
+import type { Handshakes } from './handshakes.ts'
 import { IceAgent, type IceCredentials, type SelectedPath } from './ice/agent.ts'
 import { isCheckable } from './ice/checkable.ts'
 import { newCredentials } from './ice/credentials.ts'
@@ -27,8 +28,8 @@ const LINGER: Milliseconds = 5000
 const THEIR_WISH: Milliseconds = 15_000
 /** When those who look are told that there is no way: before their own patience of ten seconds ends. */
 const PATIENCE: Milliseconds = 9000
-/** Time for a handshake, and the pause before another is tried. */
-const HANDSHAKE: Milliseconds = 5000
+/** Time for a handshake, and the pause before another is tried. Who accepts waits for one that stands in line over there; another one ends it. */
+const HANDSHAKE: Readonly<Record<'client' | 'server', Milliseconds>> = { client: 5000, server: 15_000 }
 const REDIAL: Milliseconds = 200
 /** How long links wait for another path when theirs is gone. */
 const PATHLESS: Milliseconds = 3000
@@ -44,6 +45,7 @@ export interface TraversalParts {
   readonly logger: Logger
   readonly mux: IceMux
   readonly carriers: UdxCarriers
+  readonly handshakes: Handshakes
   readonly families: () => readonly (4 | 6)[]
   readonly interfaces: () => readonly NetworkInterface[]
   readonly candidates: () => readonly LocalCandidate[]
@@ -94,6 +96,8 @@ export class PeerTraversal {
   /** The stream of the link that this side dials, or accepts. */
   #stream = 0
   #isDialling = false
+  /** The handshake of what is dialled has begun, or waits for its turn. */
+  #isShaking = false
   /** The link that was dialled or accepted last, while it lives. */
   #main: Link | undefined
   /** Ends the handshake of the link that was accepted last. */
@@ -290,7 +294,7 @@ export class PeerTraversal {
   ): Promise<void> {
     const { clock, logger, onLink, peer } = this.#options
     try {
-      const link = await this.#open(stream, role, to, signal)
+      const link = await (role === 'client' ? this.#openInTurn(stream, signal) : this.#open(stream, role, to, signal))
       if (role === 'client') this.#isDialling = false
       this.#main = link
       link.socket.once('close', () => {
@@ -306,6 +310,17 @@ export class PeerTraversal {
         this.#isDialling = false
         if (!this.#closing.signal.aborted && this.#isWanted(clock.now())) this.#dial()
       })
+    }
+  }
+
+  /** Dials a link, once there are not too many handshakes already. */
+  async #openInTurn(stream: number, signal: AbortSignal): Promise<Link> {
+    this.#isShaking = true
+    try {
+      const leave = await this.#options.handshakes.enter(signal)
+      return await this.#open(stream, 'client', this.#path?.to, signal).finally(leave)
+    } finally {
+      this.#isShaking = false
     }
   }
 
@@ -328,7 +343,7 @@ export class PeerTraversal {
       this.#schedule()
     })
     const late = new AbortController()
-    const timer = clock.after(HANDSHAKE, () => late.abort())
+    const timer = clock.after(HANDSHAKE[role], () => late.abort())
     try {
       const link = await shakeHands(carrier, role, peer, AbortSignal.any([signal, late.signal, this.#closing.signal]))
       return Object.assign(link, { path: this.#linkPath() })
@@ -394,8 +409,8 @@ export class PeerTraversal {
     logger.info('a path was chosen', { peer, route: to, to: formatTransport(path.to), reason })
     this.#move(path)
     if (from) for (const listener of [...this.#listeners]) listener({ from, to, reason })
-    const isBegun = this.#carriers.size > 0
-    if (this.#options.dials && this.#isDialling && !isBegun) void this.#shakeHands(this.#stream, 'client', path.to)
+    if (this.#options.dials && this.#isDialling && !this.#isShaking)
+      void this.#shakeHands(this.#stream, 'client', path.to)
   }
 
   /** More is known of the path in use: how much it carries, or what its ends are. */

@@ -6,6 +6,7 @@ import { UdxCarriers } from '../../daemon/link/udx-carriers.ts'
 import { shakeHands } from '../../daemon/link/udx-link.ts'
 import { silentLogger } from '../../daemon/logger.ts'
 import { type LocalCandidate, priorityOf } from '../../daemon/nat/candidate.ts'
+import { Handshakes } from '../../daemon/nat/handshakes.ts'
 import { IceMux } from '../../daemon/nat/ice/mux.ts'
 import type { Share } from '../../daemon/nat/pool/pool.ts'
 import type { Description } from '../../daemon/nat/rendezvous/description.ts'
@@ -114,6 +115,7 @@ export class TraversalHost implements AsyncDisposable {
         refusals: this.refusals,
         mux: this.#mux,
         carriers: this.carriers,
+        handshakes: new Handshakes(),
         families: () => [4],
         interfaces: () => [],
         candidates: () => this.candidates,

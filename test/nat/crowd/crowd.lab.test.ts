@@ -6,11 +6,12 @@ const PEERS = 50
 const missing = labMissing(['turnserver', 'openssl', 'ss', 'conntrack'])
 
 describe.skipIf(missing)(`a crowd at one endpoint${missing ? ` (skipped: ${missing})` : ''}`, () => {
-  test('costs the same gathering, sockets and allocations as a single peer, and all are connected straight', async () => {
+  test('costs the same gathering, sockets and allocations as a single peer, and all go straight in the end', async () => {
     const one = await measureCrowd(1)
     const crowd = await measureCrowd(PEERS)
     expect([one.connected, crowd.connected]).toEqual([1, PEERS])
-    expect(crowd.routes).toEqual({ punched: PEERS })
+    // Some may begin by the relay.
+    expect(crowd.settled).toEqual({ punched: PEERS })
     expect(crowd.sockets).toBe(one.sockets)
     expect(crowd.counted.allocations).toBe(1)
     expect(one.counted.allocations).toBe(1)

@@ -33,7 +33,9 @@ export interface CrowdFigures {
   /** Peers with a link at both ends. */
   readonly connected: number
   readonly reasons: readonly string[]
+  /** Peers by the way their link went at first, and by the way it goes once better ones have been found. */
   readonly routes: Readonly<Record<string, number>>
+  readonly settled: Readonly<Record<string, number>>
   /** Until half and all of them had links at both ends. */
   readonly half: Milliseconds
   readonly all: Milliseconds
@@ -133,6 +135,13 @@ export async function measureCrowd(peers: number): Promise<CrowdFigures> {
   const ends = new Map<PeerId, Set<'here' | 'there'>>()
   const times: Milliseconds[] = []
   const routes: Record<string, number> = {}
+  /** The route to each peer now. */
+  const ways = new Map<PeerId, string>()
+  const punched = Promise.withResolvers<void>()
+  const goes = (peer: PeerId, route: string): void => {
+    ways.set(peer, route)
+    if ([...ways.values()].filter((way) => way === 'punched').length === peers) punched.resolve()
+  }
   const reasons = new Set<string>()
   let began = 0
   const linked = (peer: PeerId, end: 'here' | 'there', route: string): void => {
@@ -146,6 +155,7 @@ export async function measureCrowd(peers: number): Promise<CrowdFigures> {
     if (news.kind === 'signal') crowd.order(news)
     if (news.kind === 'failed') reasons.add(news.reason)
     if (news.kind === 'link') linked(news.peer, 'here', news.route)
+    if (news.kind === 'link' || news.kind === 'moved') goes(news.peer, news.route)
   })
   const crowd: Hosts = await Hosts.start(lab, 'b1', peers, '', (news) => {
     if (news.kind === 'signal') one.order(news)
@@ -156,8 +166,12 @@ export async function measureCrowd(peers: number): Promise<CrowdFigures> {
   const before = await one.cost()
   began = performance.now()
   one.order({ kind: 'look', self, peers: crowd.peers })
-  const late = setTimeout(() => done.resolve(), PATIENCE)
+  const late = setTimeout(() => {
+    done.resolve()
+    punched.resolve()
+  }, PATIENCE)
   await done.promise
+  await punched.promise
   clearTimeout(late)
   const total = await counted(lab, 'a1')
   const after = await one.cost()
@@ -171,6 +185,7 @@ export async function measureCrowd(peers: number): Promise<CrowdFigures> {
     connected: times.length,
     reasons: [...reasons],
     routes,
+    settled: Object.fromEntries([...Map.groupBy(ways.values(), (way) => way)].map(([way, all]) => [way, all.length])),
     half: Math.round(times[Math.ceil(peers / 2) - 1] ?? Number.POSITIVE_INFINITY),
     all: Math.round(times[peers - 1] ?? Number.POSITIVE_INFINITY),
     counted: total,

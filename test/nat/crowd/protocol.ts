@@ -26,5 +26,7 @@ export type News =
   | Signal
   | { readonly kind: 'ready'; readonly peers: readonly PeerId[] }
   | { readonly kind: 'link'; readonly self: PeerId; readonly peer: PeerId; readonly route: string }
+  /** The link goes another way now. */
+  | { readonly kind: 'moved'; readonly self: PeerId; readonly peer: PeerId; readonly route: string }
   | { readonly kind: 'failed'; readonly peer: PeerId; readonly reason: string }
   | ({ readonly kind: 'report' } & Cost)

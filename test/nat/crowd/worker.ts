@@ -72,6 +72,7 @@ async function startHost(): Promise<void> {
       link.socket.on('error', () => {})
       looks.get(link.peer)?.()
       tell({ kind: 'link', self, peer: link.peer, route: link.path?.route ?? 'none' })
+      link.path?.onChange(({ to }) => tell({ kind: 'moved', self, peer: link.peer, route: to }))
     },
   })
   nat.networkChanged(network.interfaces())
