@@ -4,6 +4,7 @@ import { daemonCommand } from './commands/daemon.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { fakeCommand } from './commands/fake.ts'
 import { receiveCommand, sendCommand } from './commands/files.ts'
+import { friendCommands } from './commands/friends.ts'
 import { hubCommands } from './commands/hub.ts'
 import { messageCommand, messagesCommand } from './commands/messages.ts'
 import { bookCommands, peersCommand } from './commands/peers.ts'
@@ -39,6 +40,7 @@ export const commands: readonly Command[] = [
   messagesCommand,
   ...hubCommands,
   ...bookCommands,
+  ...friendCommands,
   ...configCommands,
   metricsCommand,
   rpcCommand,

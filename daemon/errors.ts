@@ -306,6 +306,11 @@ export const ERRORS = {
 
   'policy.blocked': { exit: 5, meaning: 'The peer is blocked here.', hint: 'Run `partyline trust PEER` to undo it.' },
   'policy.refused': { exit: 5, meaning: 'The peer refused.', hint: 'Ask its user.' },
+  'policy.not-trusted': {
+    exit: 5,
+    meaning: 'The peer is not trusted here.',
+    hint: 'Trust it first: `partyline trust PEER`.',
+  },
   'policy.owner-only': {
     exit: 5,
     meaning: 'Only the owner may do this, on the control socket.',

@@ -11,6 +11,7 @@ import type {
 import { needsRestart, type SettingsStore } from './config/store.ts'
 import type { Doctor } from './doctor/doctor.ts'
 import { PartylineError } from './errors.ts'
+import type { Friends } from './friends/friends.ts'
 import type { HubService } from './hub/hub-service.ts'
 import type { Identity } from './identity/key.ts'
 import { fingerprintWords, verificationWords } from './identity/words.ts'
@@ -44,6 +45,7 @@ export interface HandlerParts {
   readonly chat: ChatService
   readonly presence: PresenceService
   readonly hub: HubService
+  readonly friends: Friends
   readonly doctor: Doctor
   readonly settings: SettingsStore
   readonly name: () => string
@@ -75,6 +77,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
     ...chatHandlers(parts),
     ...presenceHandlers(parts),
     ...hubHandlers(parts),
+    ...friendHandlers(parts),
     'doctor.run': async ({ peer }) => ({
       checks: await parts.doctor.run(peer === undefined ? undefined : parts.people.anyone(peer)),
     }),
@@ -270,6 +273,16 @@ function hubHandlers({ hub }: HandlerParts): Group<'hub'> {
     'hub.pin': ({ change, pin }) => hub.door(change || pin ? { pin } : undefined),
     'hub.join': ({ hub: address }) => hub.join(address),
     'hub.leave': ({ hub: address }) => hub.leave(address),
+  }
+}
+
+function friendHandlers({ people, friends }: HandlerParts): Group<'friends'> {
+  return {
+    'friends.list': () => friends.list().map((friend) => ({ ...friend, reaches: [...friend.reaches] })),
+    'friends.introduce': ({ peer, to }) => {
+      friends.introduce(people.host(peer), people.host(to))
+      return {}
+    },
   }
 }
 

@@ -21,6 +21,7 @@ import { MdnsDiscovery } from './discovery/mdns/mdns.ts'
 import { Mdns } from './discovery/mdns/mdns-network.ts'
 import { Doctor } from './doctor/doctor.ts'
 import { PartylineError, toPartylineError } from './errors.ts'
+import { Friends } from './friends/friends.ts'
 import { createHandlers, sessionView, statisticsView } from './handlers.ts'
 import { makeCertificate } from './identity/certificate.ts'
 import { acquireHomeLock } from './identity/home-lock.ts'
@@ -37,6 +38,7 @@ import { SystemNetwork } from './network/system-network.ts'
 import { UdpEndpoint } from './network/udp-endpoint.ts'
 import { PeerBook } from './peers/peer-book.ts'
 import { People } from './peers/people.ts'
+import { NO_WAYS } from './peers/ways.ts'
 import { type Places, preparePlaces, resolvePlaces } from './places.ts'
 import { Refusals } from './refusals.ts'
 import { ChatService } from './services/chat.ts'
@@ -46,6 +48,7 @@ import { MessageService } from './services/messages.ts'
 import { PresenceService } from './services/presence.ts'
 import { SessionHolds } from './services/session-holds.ts'
 import { StreamService } from './services/streams.ts'
+import { WaysExchange } from './services/ways-exchange.ts'
 import { SessionManager } from './session/session-manager.ts'
 import { SessionSignaller } from './signaling/session-signaller.ts'
 import type { Milliseconds } from './types.ts'
@@ -58,6 +61,8 @@ const MAX_LINKS = 8192
 const MAX_REMEMBERED = 64
 /** How often measurements are told. */
 const MEASURED: Milliseconds = 1000
+/** Changes among peers that come together are looked at together. */
+const ACQUAINT: Milliseconds = 20
 
 export interface DaemonOptions {
   /** Folder that holds everything; the platform's folders otherwise. */
@@ -124,6 +129,8 @@ class Daemon implements RunningDaemon {
   readonly #connector: Connector
   readonly #sessions: SessionManager
   readonly #nat: Nat
+  readonly #friends: Friends
+  readonly #ways: WaysExchange
   readonly #upgrades: Upgrades
   readonly #messages: MessageService
   readonly #streams: StreamService
@@ -135,6 +142,7 @@ class Daemon implements RunningDaemon {
   readonly #ipc: IpcServer
   readonly #resolveStopped: () => void
   #measuring: Timer | undefined
+  #acquainting: Timer | undefined
   #stopping: Promise<void> | undefined
 
   static async build(options: DaemonOptions, places: Places): Promise<Daemon> {
@@ -263,6 +271,7 @@ class Daemon implements RunningDaemon {
         publish('sessions.opened', { session: sessionView(facts, book) })
         this.#files.sessionOpened(facts.peer)
         this.#messages.sessionOpened(session)
+        this.#acquaint()
       },
       onChanged: (session, change) => {
         const { facts } = session
@@ -270,6 +279,7 @@ class Daemon implements RunningDaemon {
         else book.connected(facts.peer, book.get(facts.peer).name, facts.route, undefined)
         this.#upgrades.news(facts.peer)
         publish('sessions.changed', { session: sessionView(facts, book), ...change })
+        this.#acquaint()
         if (change.to === null) void this.#network.check()
       },
       onStalled: (session) => {
@@ -279,6 +289,7 @@ class Daemon implements RunningDaemon {
       onClosed: (session, { code, message, by }) => {
         const { peer } = session.facts
         publish('sessions.closed', { peer, code, message, by })
+        this.#acquaint()
         if (this.#sessions.get(peer)) return
         book.disconnected(peer)
         this.#files.sessionClosed(peer)
@@ -345,6 +356,27 @@ class Daemon implements RunningDaemon {
     this.#xmpp.signals.add(
       new SessionSignaller(this.#messages, (peer) => this.#sessions.get(peer)?.facts.state === 'open'),
     )
+    const linked = () => this.#sessions.list().flatMap(({ facts }) => (facts.state === 'open' ? [facts.peer] : []))
+    this.#friends = new Friends({
+      self: identity.peer,
+      clock,
+      logger: logger.part('friends'),
+      refusals,
+      messages: this.#messages,
+      book,
+      sessions: linked,
+      isWanted: () => settings.get('friends.signals'),
+      mayCarry: () => true,
+      onIntroduction: () => {},
+    })
+    this.#xmpp.signals.add(this.#friends.signaller)
+    this.#ways = new WaysExchange({
+      messages: this.#messages,
+      book,
+      refusals,
+      sessions: linked,
+      own: () => NO_WAYS,
+    })
     this.#nat = new Nat({
       self: identity.peer,
       instance,
@@ -413,6 +445,7 @@ class Daemon implements RunningDaemon {
     })
     book.onChange((peer, change) => {
       if (isBlocked(peer)) this.#nat.traversal.drop(peer)
+      this.#acquaint()
       if (change === 'gone') return publish('peers.gone', { id: peer, name: book.get(peer).name })
       publish('peers.changed', { peer: book.get(peer) })
       if (!book.isPresent(peer)) return
@@ -429,6 +462,7 @@ class Daemon implements RunningDaemon {
     })
     settings.onChange(() => this.#discovery.rename(this.name))
     settings.onChange(() => history.settingsChanged())
+    settings.onChange(() => this.#acquaint())
 
     this.#ipc = new IpcServer({
       handlers: createHandlers({
@@ -442,6 +476,7 @@ class Daemon implements RunningDaemon {
         chat: this.#chat,
         presence,
         hub: this.#xmpp.hub,
+        friends: this.#friends,
         doctor,
         people,
         settings,
@@ -519,6 +554,7 @@ class Daemon implements RunningDaemon {
 
   async #stop(): Promise<void> {
     this.#measuring?.cancel()
+    this.#acquainting?.cancel()
     // Goodbyes first, while there is still something to say them with.
     await Promise.all([this.#discovery.stop(), this.#sessions.stop(), this.#xmpp.stop()])
     this.#upgrades.stop()
@@ -528,6 +564,15 @@ class Daemon implements RunningDaemon {
     await Promise.all([this.#ipc.stop(), this.#listener.stop(), this.#udp.close(), this.#network.stop()])
     await Promise.all([this.#book.close(), this.#history.close()])
     this.#resolveStopped()
+  }
+
+  /** Somebody may be trusted, be there or be reached who was not before: peers that trust each other are told. */
+  #acquaint(): void {
+    this.#acquainting ??= this.#clock.after(ACQUAINT, () => {
+      this.#acquainting = undefined
+      this.#friends.changed()
+      this.#ways.changed()
+    })
   }
 
   #buildDiscovery(beacon: BeaconDiscovery, mdns: Mdns): Discovery {

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import type { ErrorCode } from '../daemon/errors.ts'
 import { accountMethods } from './methods/accounts.ts'
+import { friendMethods } from './methods/friends.ts'
 import { inviteMethods } from './methods/invites.ts'
 import { policyMethods } from './methods/policy.ts'
 import { relayMethods } from './methods/relay.ts'
@@ -967,6 +968,7 @@ export const METHODS = {
     example: { params: { key: 'port' }, result: { setting: SETTING_EXAMPLE, restart: true } },
   },
   ...accountMethods,
+  ...friendMethods,
   ...inviteMethods,
   ...relayMethods,
   ...policyMethods,

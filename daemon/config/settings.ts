@@ -119,6 +119,11 @@ export const SETTINGS = {
     about:
       'Which of its addresses this host tells peers to find a path through NAT: all, only those of its relays (which hides where it is), or none (no such path is looked for).',
   },
+  'friends.signals': {
+    type: 'boolean',
+    default: true,
+    about: 'Trusted peers carry signals to each other through this host, and for it; no other kind of traffic.',
+  },
   'session.idle-close': {
     restart: true,
     type: 'integer',

@@ -240,6 +240,12 @@ export class PeerBook {
     return this.#records.get(peer)?.lastSeen || undefined
   }
 
+  /** Everyone whom the user trusts. */
+  trusted(): PeerId[] {
+    return [...this.#records.values()].flatMap(({ id, trust }) => (trust === 'trusted' ? [id] : []))
+  }
+
+  /** How a peer may be reached from anywhere, as it says. */
   ways(peer: PeerId): Ways {
     return this.#records.get(peer)?.ways ?? NO_WAYS
   }
@@ -254,7 +260,7 @@ export class PeerBook {
     return counts
   }
 
-  /** Where to dial a peer: where it is seen now, proven sightings first, newest first, then where it was before. */
+  /** Where to dial a peer: where it is seen now, proven sightings first, newest first, then where it was before, then where it says it is reached from outside. */
   addresses(peer: PeerId): KnownAddress[] {
     const record = this.#records.get(peer)
     if (!record) return []
@@ -268,6 +274,8 @@ export class PeerBook {
     }
     for (const sighting of record.sightings()) if (sighting.port > 0) add(sighting, sighting.interface)
     for (const address of record.remembered) add(address, '')
+    // It says itself that it is reached there: of those who are not trusted nobody is dialled for that.
+    if (record.trust === 'trusted') for (const address of record.ways.addresses) add(address, '')
     return [...found.values()]
   }
 
