@@ -16,6 +16,7 @@ import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { Handshakes } from './handshakes.ts'
 import { IceMux } from './ice/mux.ts'
 import type { PairReport } from './ice/pair-report.ts'
+import { joinSources } from './pool/candidate-source.ts'
 import { CandidatePool, type Share } from './pool/pool.ts'
 import { systemResolve } from './pool/resolver.ts'
 import { parseStunServer } from './pool/stun-server.ts'
@@ -25,7 +26,7 @@ import { probeNat } from './stun/nat-probe.ts'
 import type { TransportAddress } from './transport-address.ts'
 import { Traversal } from './traversal.ts'
 import { Relays } from './turn/relays.ts'
-import { parseTurnServer } from './turn/server-uri.ts'
+import { parseTurnServer, type TurnServer } from './turn/server-uri.ts'
 
 interface NatOptions {
   readonly self: PeerId
@@ -47,6 +48,8 @@ interface NatOptions {
   readonly onTold: (peer: PeerId, addresses: readonly HostPort[]) => void
 }
 
+/** Friends that relay for this host at one time: those that two hosts have in common shall be among them. */
+const MAX_FRIEND_RELAYS = 4
 /** How long servers are waited for, how often it is looked, and how long a name may take. */
 const EXAMINATION: Milliseconds = 4500
 const LOOK: Milliseconds = 100
@@ -62,6 +65,7 @@ export class Nat {
   readonly traversal: Traversal
   readonly #options: NatOptions
   readonly #relays: Relays
+  readonly #friendRelays: Relays
   readonly #pool: CandidatePool
   readonly #mux: IceMux
   readonly #carriers: UdxCarriers
@@ -79,6 +83,15 @@ export class Nat {
       random: randomBytes,
       onData: (packet, from) => this.#relayed(packet, from),
     })
+    this.#friendRelays = new Relays({
+      clock,
+      logger: logger.part('friend-relay'),
+      endpoint,
+      random: randomBytes,
+      onData: (packet, from) => this.#relayed(packet, from),
+      kind: 'friend-relay',
+      used: MAX_FRIEND_RELAYS,
+    })
     this.#pool = new CandidatePool({
       clock,
       port: () => endpoint.port,
@@ -86,7 +99,7 @@ export class Nat {
       send: (packet, to) => void endpoint.send(packet, to),
       random: randomBytes,
       resolve: systemResolve,
-      relays: this.#relays,
+      relays: joinSources([this.#friendRelays, this.#relays]),
     })
     const send = (packet: Buffer, to: TransportAddress): void => this.send(packet, to)
     this.#carriers = new UdxCarriers({ endpoint, clock, refusals, send })
@@ -111,7 +124,8 @@ export class Nat {
       this.#pool.onChange(() => this.traversal.candidatesChanged()),
       endpoint.handle('stun', (packet, from) => this.#stun(packet, from)),
       endpoint.handle('channel-data', (packet, from) => {
-        if (!this.#relays.receiveChannelData(packet, from)) refusals.count('peer.malformed')
+        if (this.#relays.receiveChannelData(packet, from)) return
+        if (!this.#friendRelays.receiveChannelData(packet, from)) refusals.count('peer.malformed')
       }),
       endpoint.onSendError((to, code) => this.traversal.sendFailed(to, code)),
     ]
@@ -120,13 +134,20 @@ export class Nat {
   /** Sends straight from the UDP port, or through a relay of ours. */
   send(packet: Buffer, to: TransportAddress): void {
     if (to.relay === undefined) this.#options.endpoint.send(packet, to)
+    else if (this.#friendRelays.owns(to.relay)) this.#friendRelays.send(packet, to)
     else this.#relays.send(packet, to)
+  }
+
+  /** Trusted peers that would relay for this host. */
+  setFriendRelays(servers: readonly TurnServer[]): void {
+    this.#friendRelays.setServers(servers)
   }
 
   /** The interfaces there are now. */
   networkChanged(interfaces: readonly NetworkInterface[]): void {
     this.#pool.networkChanged(interfaces)
     this.#relays.networkChanged()
+    this.#friendRelays.networkChanged()
     this.traversal.networkChanged()
   }
 
@@ -198,7 +219,7 @@ export class Nat {
     this.#carriers.close()
     this.#pool.close()
     for (const stop of this.#stops) stop()
-    await this.#relays.close()
+    await Promise.all([this.#relays.close(), this.#friendRelays.close()])
   }
 
   /** Takes up the settings; what cannot be read in them is left out, and said. */
@@ -231,6 +252,7 @@ export class Nat {
     }
     if (from.relay === undefined) {
       if (this.#relays.receiveStun(message, packet, from)) return
+      if (this.#friendRelays.receiveStun(message, packet, from)) return
       if (this.#pool.receive(message, from)) return
       // An answer would tell whoever sent it that this host is here.
       if (this.#share !== 'all') return refusals.count('policy.refused')

@@ -9,7 +9,7 @@ import { scopeOf } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import { TokenBucket } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId, Route } from '../types.ts'
-import type { LocalCandidate } from './candidate.ts'
+import { isRelayKind, type LocalCandidate } from './candidate.ts'
 import { explainFailure } from './failure.ts'
 import type { Handshakes } from './handshakes.ts'
 import { IceAgent, type IceCredentials, type SelectedPath } from './ice/agent.ts'
@@ -239,7 +239,7 @@ export class PeerTraversal {
   #tell(): void {
     const { clock, onTold } = this.#options
     if (this.#main || (this.#looking.size === 0 && clock.now() >= this.#theirWishUntil)) return
-    const named = this.#theirs?.candidates.filter((one) => one.kind !== 'relay' && isCheckable(one)) ?? []
+    const named = this.#theirs?.candidates.filter((one) => !isRelayKind(one.kind) && isCheckable(one)) ?? []
     const news = named
       .filter(({ address }) => scopeOf(address) !== 'link-local')
       .map(({ address, port }) => ({ address, port }))

@@ -5,6 +5,8 @@ export interface Base {
   readonly family: 4 | 6
   /** Absent: straight from the socket. */
   readonly relay: string | undefined
+  /** What we are there, as far as is known before anybody has answered. */
+  readonly kind: 'host' | 'friend-relay' | 'relay'
   readonly priority: number
   readonly foundation: string
 }

@@ -53,7 +53,7 @@ export class CandidatePair {
     const { address, port } = remote
     this.to = base.relay === undefined ? { address, port } : { address, port, relay: base.relay }
     this.key = formatTransport(this.to)
-    this.localKind = base.relay === undefined ? 'host' : 'relay'
+    this.localKind = base.kind
     this.health = new PairHealth()
     this.mtu = new MtuProbe(base.family)
   }

@@ -1,3 +1,4 @@
+import { isRelayKind } from '../candidate.ts'
 import type { CandidatePair } from './candidate-pair.ts'
 
 /** Why nothing worked, in words: what was tried, and how far it got. */
@@ -8,7 +9,7 @@ export function failureReason(pairs: readonly CandidatePair[], named: number, wa
   const of = count === 1 ? 'its only address' : `any of ${count} addresses`
   const unsent = pairs.filter(({ why }) => why.startsWith(UNSENT))
   const what = unsent.length === pairs.length ? `nothing can be sent to ${of}` : `no answer from ${of}`
-  const relays = pairs.some(({ base, remote }) => base.relay !== undefined || remote.kind === 'relay')
+  const relays = pairs.some(({ base, remote }) => base.relay !== undefined || isRelayKind(remote.kind))
   return [
     what,
     wasHeard ? 'the checks of the peer arrive, the answers to ours do not' : 'nothing of the peer arrived',

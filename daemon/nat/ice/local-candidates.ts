@@ -1,5 +1,5 @@
 import type { HostPort } from '../../types.ts'
-import { type CandidateKind, type LocalCandidate, priorityOf } from '../candidate.ts'
+import { type CandidateKind, isRelayKind, type LocalCandidate, priorityOf } from '../candidate.ts'
 import { type Base, familyOf } from './base.ts'
 
 /** Where we may be reached, and where our packets leave. */
@@ -28,7 +28,7 @@ export class LocalCandidates {
   set(candidates: readonly LocalCandidate[]): { readonly isChanged: boolean; readonly gone: ReadonlySet<string> } {
     const before = this.#all
     this.#all = candidates
-    for (const { kind, address } of candidates) if (kind !== 'relay') this.#had.add(familyOf(address))
+    for (const { kind, address } of candidates) if (!isRelayKind(kind)) this.#had.add(familyOf(address))
     this.#bases = this.#basesNow()
     const lost = before.filter(
       ({ kind, address }) => kind === 'host' && !candidates.some((one) => one.address === address),
@@ -45,25 +45,33 @@ export class LocalCandidates {
   }
 
   /** What we are to somebody who sees us at an address (RFC 8445 section 7.2.5.3.1). */
-  kindAt({ relay }: Base, mapped: HostPort | undefined): CandidateKind {
-    if (relay !== undefined) return 'relay'
+  kindAt({ kind: ofBase }: Base, mapped: HostPort | undefined): CandidateKind {
+    if (isRelayKind(ofBase)) return ofBase
     const seen = this.#all.filter(
-      (own) => own.kind !== 'relay' && own.address === mapped?.address && own.port === mapped.port,
+      (own) => !isRelayKind(own.kind) && own.address === mapped?.address && own.port === mapped.port,
     )
     return seen.find(({ kind }) => kind === 'host')?.kind ?? seen[0]?.kind ?? 'prflx'
   }
 
   #basesNow(): Base[] {
     const direct = this.#families.flatMap((family): Base[] => {
-      const own = this.#all.filter((one) => one.kind !== 'relay' && familyOf(one.address) === family)
+      const own = this.#all.filter((one) => !isRelayKind(one.kind) && familyOf(one.address) === family)
       if (own.length === 0 && this.#had.has(family)) return []
       const hosts = own.filter(({ kind }) => kind === 'host').map((one) => one.priority)
       return [
-        { family, relay: undefined, priority: Math.max(priorityOf('host', 0), ...hosts), foundation: `ip${family}` },
+        {
+          family,
+          relay: undefined,
+          kind: 'host',
+          priority: Math.max(priorityOf('host', 0), ...hosts),
+          foundation: `ip${family}`,
+        },
       ]
     })
     const relays = this.#all.flatMap(({ kind, relay, address, priority, foundation }): Base[] =>
-      kind === 'relay' && relay !== undefined ? [{ family: familyOf(address), relay, priority, foundation }] : [],
+      isRelayKind(kind) && relay !== undefined
+        ? [{ family: familyOf(address), relay, kind, priority, foundation }]
+        : [],
     )
     return [...direct, ...relays]
   }

@@ -1,4 +1,4 @@
-import { MAX_REMOTE_CANDIDATES, type RemoteCandidate } from '../candidate.ts'
+import { isRelayKind, MAX_REMOTE_CANDIDATES, type RemoteCandidate } from '../candidate.ts'
 import { isSameTransport, type TransportAddress } from '../transport-address.ts'
 import type { RemoteAddress } from './candidate-pair.ts'
 import type { Check } from './check-message.ts'
@@ -66,9 +66,10 @@ export class RemoteAddresses {
   }
 
   /** A router of ours may change the port that the peer's relay sends from: it is a relay all the same. */
-  #kindAt(address: string): 'prflx' | 'relay' {
+  #kindAt(address: string): 'prflx' | 'friend-relay' | 'relay' {
     const there = this.#named.filter((one) => one.address === address)
-    return there.length > 0 && there.every(({ kind }) => kind === 'relay') ? 'relay' : 'prflx'
+    const relays = there.map(({ kind }) => kind).filter(isRelayKind)
+    return relays.length === there.length ? (relays[0] ?? 'prflx') : 'prflx'
   }
 
   /** A check came of somebody of whom only signals can say who it is. */

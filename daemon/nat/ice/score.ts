@@ -1,7 +1,15 @@
-import type { CandidateKind } from '../candidate.ts'
+import { type CandidateKind, isRelayKind } from '../candidate.ts'
 import type { CandidatePair } from './candidate-pair.ts'
 
-const RANK: Readonly<Record<CandidateKind, number>> = { host: 0, mapped: 1, srflx: 2, prflx: 2, relay: 3 }
+/** Those of relays leave room for a path over two of them. */
+const RANK: Readonly<Record<CandidateKind, number>> = {
+  host: 0,
+  mapped: 1,
+  srflx: 2,
+  prflx: 2,
+  'friend-relay': 3,
+  relay: 5,
+}
 /** What a step from one kind to the next is worth, in milliseconds of round trip: more than any that is of use. */
 const STEP = 2000
 /** Presumed until it was measured. */
@@ -23,10 +31,9 @@ export function kindOf(pair: CandidatePair): CandidateKind {
 }
 
 /** How good a kind of pair is at best: lower is better; over two relays is worse than over one. */
-export function rankOf({ localKind, base, remote }: CandidatePair): number {
-  const local = base.relay === undefined ? RANK[localKind] : RANK.relay
-  const worst = Math.max(local, RANK[remote.kind])
-  return worst === RANK.relay && local === RANK[remote.kind] ? worst + 1 : worst
+export function rankOf({ localKind, remote }: CandidatePair): number {
+  const worst = Math.max(RANK[localKind], RANK[remote.kind])
+  return isRelayKind(localKind) && isRelayKind(remote.kind) ? worst + 1 : worst
 }
 
 /** Kind first, then round trip, loss and family; lower is better. */
@@ -50,5 +57,5 @@ export function betterIn(pair: CandidatePair, current: CandidatePair): Compariso
 
 /** It goes over a relay, at whichever end. */
 export function isRelayed({ base, remote }: CandidatePair): boolean {
-  return base.relay !== undefined || remote.kind === 'relay'
+  return base.relay !== undefined || isRelayKind(remote.kind)
 }

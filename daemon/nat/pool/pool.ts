@@ -6,6 +6,7 @@ import { type CandidateKind, type LocalCandidate, MAX_REMOTE_CANDIDATES, priorit
 import type { Description } from '../rendezvous/description.ts'
 import { StunBinding } from '../stun/binding.ts'
 import type { StunMessage } from '../stun/message.ts'
+import type { CandidateSource } from './candidate-source.ts'
 import { hostAddresses } from './host-candidates.ts'
 import { type Resolve, Resolver } from './resolver.ts'
 import type { StunServer } from './stun-server.ts'
@@ -18,14 +19,6 @@ const LINGER: Milliseconds = 60_000
 const RESOLVE_LOOK: Milliseconds = 100
 /** Between the preferences of candidates of one kind (RFC 8445 section 5.1.2.1). */
 const STEP = 256
-
-/** Relays and mapped ports: who gathers them keeps them fresh while they are wanted. */
-export interface CandidateSource {
-  candidates(): readonly LocalCandidate[]
-  want(): () => void
-  /** Calls `listener` after each change; returns the way to stop that. */
-  onChange(listener: () => void): () => void
-}
 
 /** Which candidates peers are told of. */
 export type Share = 'all' | 'relay' | 'none'

@@ -44,7 +44,7 @@ export type RendezvousSignal =
   /** Its sender looks for no way any more. */
   | ({ readonly kind: 'leave' } & Edition)
 
-const KINDS = ['host', 'mapped', 'srflx', 'relay'] as const
+const KINDS = ['host', 'mapped', 'srflx', 'relay', 'friend-relay'] as const
 const u32 = z.number().int().min(0).max(0xffff_ffff)
 const counter = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
 /** RFC 8839 section 5.4, "ice-char". */
@@ -53,7 +53,7 @@ const iceChars = (least: number, most: number) => z.string().regex(new RegExp(`^
 const edition = { instance: z.string().regex(/^[0-9a-f]{16}$/), attempt: counter, version: counter }
 const candidate = z
   .tuple([
-    z.number().int().min(0).max(3),
+    z.number().int().min(0).max(4),
     z.string().refine((text) => isIP(text) !== 0 && !text.includes('%')),
     z.number().int().min(1).max(65535),
     u32,

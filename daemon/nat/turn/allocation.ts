@@ -3,6 +3,7 @@ import type { StunMessage, StunWriter } from '../stun/message.ts'
 import { ATTRIBUTE, ERROR, METHOD } from '../stun/registry.ts'
 import type { TransportAddress } from '../transport-address.ts'
 import { readAllocated, readLifetime, readTicket } from './allocate-answer.ts'
+import type { ChannelRange } from './channels.ts'
 import { LongTermCredentials } from './credentials.ts'
 import { failureOf, type TurnFailure } from './failure.ts'
 import { type Outcome, Requests } from './requests.ts'
@@ -44,6 +45,8 @@ interface TurnAllocationOptions {
   readonly password: string
   /** True over TCP and TLS. */
   readonly isStream: boolean
+  /** The numbers that its channels may have. */
+  readonly channels: ChannelRange
   readonly random: (bytes: number) => Buffer
 }
 

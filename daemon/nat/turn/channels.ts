@@ -8,6 +8,10 @@ const REFRESH: Milliseconds = 450_000
 const QUARANTINE: Milliseconds = 300_000
 /** When a server that did not answer, or refused, is asked again. */
 const RETRY: Milliseconds = 60_000
+const MIDDLE_CHANNEL = (FIRST_CHANNEL + LAST_CHANNEL + 1) / 2
+
+/** Two hosts that are clients and servers of each other share the numbers. */
+export type ChannelRange = 'all' | 'lower' | 'upper'
 
 /** A channel of a peer. */
 export interface Channel<Peer> {
@@ -27,7 +31,15 @@ export interface Channel<Peer> {
  */
 export class Channels<Peer extends object> {
   readonly #channels = new Map<number, Channel<Peer>>()
-  #next = FIRST_CHANNEL
+  readonly #first: number
+  readonly #last: number
+  #next: number
+
+  constructor(range: ChannelRange = 'all') {
+    this.#first = range === 'upper' ? MIDDLE_CHANNEL : FIRST_CHANNEL
+    this.#last = range === 'lower' ? MIDDLE_CHANNEL - 1 : LAST_CHANNEL
+    this.#next = this.#first
+  }
 
   get size(): number {
     return this.#channels.size
@@ -39,7 +51,7 @@ export class Channels<Peer extends object> {
 
   /** A number for a peer that has none; undefined while all are taken. */
   open(peer: Peer, now: Milliseconds): Channel<Peer> | undefined {
-    if (this.#channels.size > LAST_CHANNEL - FIRST_CHANNEL) return undefined
+    if (this.#channels.size > this.#last - this.#first) return undefined
     while (this.#channels.has(this.#next)) this.#advance()
     const channel = { number: this.#next, peer, until: 0, askAt: now, freeAt: Number.POSITIVE_INFINITY }
     this.#channels.set(channel.number, channel)
@@ -82,6 +94,6 @@ export class Channels<Peer extends object> {
   }
 
   #advance(): void {
-    this.#next = this.#next === LAST_CHANNEL ? FIRST_CHANNEL : this.#next + 1
+    this.#next = this.#next === this.#last ? this.#first : this.#next + 1
   }
 }

@@ -275,10 +275,10 @@ export class RelayServer {
 
   #newAllocation(): TurnAllocation {
     const { random, nextId, data, sendUdp } = this.#options
-    const { username, password, transport } = this.server
+    const { username, password, transport, channels = 'all' } = this.server
     this.#id = nextId()
     const allocation: TurnAllocation = new TurnAllocation(
-      { id: this.#id, username, password, isStream: transport !== 'udp', random },
+      { id: this.#id, username, password, isStream: transport !== 'udp', channels, random },
       {
         output: (packet, isRequest) => {
           if (transport !== 'udp') this.#stream?.send(packet, isRequest)

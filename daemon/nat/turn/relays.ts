@@ -12,7 +12,7 @@ import { RelayServer, type RelayServerOptions, type RelayServerState } from './r
 import type { TurnServer, TurnTransport } from './server-uri.ts'
 import { type OpenStream, streamOpener, type TlsChecks } from './stream-connection.ts'
 
-/** Relays at a time: another one stands by, where there is another server. */
+/** Relays at a time, unless told otherwise: another one stands by, where there is another server. */
 const MAX_USED = 2
 /** Servers that are looked at. */
 export const MAX_SERVERS = 8
@@ -36,6 +36,10 @@ interface RelaysOptions {
   /** Takes what came from peers: a view, which is the taker's to keep. `from.relay` is set. */
   readonly onData: (packet: Buffer, from: TransportAddress) => void
   readonly servers?: readonly TurnServer[]
+  /** Whose they are. */
+  readonly kind?: 'relay' | 'friend-relay'
+  /** Relays at a time. */
+  readonly used?: number
   readonly tls?: TlsChecks
   /** Instead of the machine's own resolver and sockets. */
   readonly resolve?: RelayServerOptions['resolve']
@@ -73,6 +77,8 @@ export class Relays {
   readonly #stopListening: () => void
   #servers: RelayServer[] = []
   readonly #leaving = new Set<RelayServer>()
+  readonly #kind: 'relay' | 'friend-relay'
+  readonly #used: number
   #ids = 0
   #wants = 0
   #isActive = false
@@ -86,12 +92,14 @@ export class Relays {
   #closing: Promise<void> | undefined
 
   constructor(options: RelaysOptions) {
-    const { clock, endpoint, random, onData, servers = [], tls = {} } = options
+    const { clock, endpoint, random, onData, servers = [], tls = {}, kind = 'relay', used = MAX_USED } = options
     this.#options = options
+    this.#kind = kind
+    this.#used = used
     this.#serverOptions = {
       now: () => clock.now(),
       random,
-      nextId: () => `relay-${++this.#ids}`,
+      nextId: () => `${this.#kind}-${++this.#ids}`,
       resolve: options.resolve ?? resolveHost,
       openStream: options.openStream ?? streamOpener(clock, tls),
       sendUdp: (packet, to) => void endpoint.send(packet, to),
@@ -134,6 +142,11 @@ export class Relays {
       if (isHeld) this.#release()
       isHeld = false
     }
+  }
+
+  /** True for the id of a relay of these. */
+  owns(relay: string): boolean {
+    return this.#servers.some(({ id }) => id === relay)
   }
 
   /** Where peers reach us through relays, best first. */
@@ -294,7 +307,7 @@ export class Relays {
     if (changed.state === 'ready') {
       const rivals = this.#sameHost(changed).filter(isLive)
       const isBetter = rivals.every((rival) => rank(changed) < rank(rival))
-      const hasRoom = this.#servers.filter(isLive).length - rivals.length < MAX_USED
+      const hasRoom = this.#servers.filter(isLive).length - rivals.length < this.#used
       if (isBetter && hasRoom) return changed.choose()
     }
     if (changed.state === 'open')
@@ -304,7 +317,7 @@ export class Relays {
     const isSettled = used.length > 0 && used.every(({ state }) => state === 'open')
     if (isSettled) for (const server of this.#servers) if (server.state === 'ready') void server.stop()
     // Others take over from one that failed.
-    if (changed.state === 'resting' && used.length < MAX_USED) this.#startIdle()
+    if (changed.state === 'resting' && used.length < this.#used) this.#startIdle()
     // Wanted again while what there was was given back.
     if (changed.state === 'idle' && this.#servers.every(({ state }) => state === 'idle')) this.#startIdle()
   }
@@ -339,11 +352,11 @@ export class Relays {
     // UDP before streams, near before far, IPv6 before IPv4.
     const local = 0xffff - rank(server) * 0x4000 - Math.min(Math.round(roundTrip), 1000) * 2 - (family === 4 ? 1 : 0)
     return {
-      kind: 'relay',
+      kind: this.#kind,
       address: at.address,
       port: at.port,
-      priority: priorityOf('relay', local),
-      foundation: `relay${this.#servers.indexOf(server)}v${family}`,
+      priority: priorityOf(this.#kind, local),
+      foundation: `${this.#kind === 'relay' ? 'relay' : 'friend'}${this.#servers.indexOf(server)}v${family}`,
       relay: server.id,
       ...(mapped && { related: mapped }),
       interface: '',

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { PartylineError } from '../../errors.ts'
+import type { ChannelRange } from './channels.ts'
 
 /** How a TURN server is talked to. */
 export type TurnTransport = 'udp' | 'tcp' | 'tls'
@@ -13,6 +14,8 @@ export interface TurnServer {
   /** Empty for none. */
   readonly username: string
   readonly password: string
+  /** The half of the channel numbers that we use with a server that may be our client as well, over the same two ports; all if absent. */
+  readonly channels?: ChannelRange
 }
 
 const DEFAULT_PORT = { turn: 3478, turns: 5349 } as const

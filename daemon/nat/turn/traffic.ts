@@ -4,7 +4,7 @@ import { type StunMessage, StunWriter, TRANSACTION } from '../stun/message.ts'
 import { ATTRIBUTE, METHOD } from '../stun/registry.ts'
 import type { TransportAddress } from '../transport-address.ts'
 import { decodeChannelData, encodeChannelData } from './channel-data.ts'
-import { type Channel, Channels } from './channels.ts'
+import { type Channel, type ChannelRange, Channels } from './channels.ts'
 import { familyOf, isRelayable } from './peer-address.ts'
 import { type RelayPeer, RelayPeers } from './peers.ts'
 import { Permissions } from './permissions.ts'
@@ -20,6 +20,7 @@ interface RelayTrafficOptions {
   readonly id: string
   /** True over TCP and TLS. */
   readonly isStream: boolean
+  readonly channels: ChannelRange
   readonly random: (bytes: number) => Buffer
   readonly requests: Requests
   /** A packet for a peer, as the server wants it. */
@@ -31,13 +32,14 @@ interface RelayTrafficOptions {
 export class RelayTraffic {
   readonly #options: RelayTrafficOptions
   readonly #permissions = new Permissions()
-  readonly #channels = new Channels<RelayPeer>()
+  readonly #channels: Channels<RelayPeer>
   readonly #peers: RelayPeers
   /** Those of the relayed addresses. */
   #families: ReadonlySet<4 | 6> = new Set()
 
   constructor(options: RelayTrafficOptions) {
     this.#options = options
+    this.#channels = new Channels(options.channels)
     this.#peers = new RelayPeers(options.id)
   }
 

@@ -14,6 +14,7 @@ import { seeded, seededBytes } from '../../datagram/random.ts'
 const base = (relay?: string, family: 4 | 6 = 4, priority = 1000) => ({
   family,
   relay,
+  kind: relay === undefined ? ('host' as const) : ('relay' as const),
   priority,
   foundation: relay ?? 'ip',
 })

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type LocalCandidate, priorityOf } from '../../../daemon/nat/candidate.ts'
-import { CandidatePool, type CandidateSource } from '../../../daemon/nat/pool/pool.ts'
+import type { CandidateSource } from '../../../daemon/nat/pool/candidate-source.ts'
+import { CandidatePool } from '../../../daemon/nat/pool/pool.ts'
 import { parseStunServer } from '../../../daemon/nat/pool/stun-server.ts'
 import { encodeAddress, encodeXorAddress } from '../../../daemon/nat/stun/attributes.ts'
 import { StunMessage, StunWriter } from '../../../daemon/nat/stun/message.ts'
