@@ -48,6 +48,11 @@ export const ERRORS = {
     meaning: 'What is to be sent is larger than its kind may be: a message 512 KiB, a chat line 4 KiB, a signal 8 KiB.',
     hint: 'Send less at a time, or use a stream or a file.',
   },
+  'usage.bad-ticket': {
+    exit: 2,
+    meaning: 'This is no ticket, or one that was damaged on its way.',
+    hint: 'Copy all of it once more, or ask for another one.',
+  },
   'usage.malformed': {
     exit: 2,
     meaning: 'The bytes on the socket are not a request.',
@@ -109,6 +114,11 @@ export const ERRORS = {
     meaning: 'The peer book cannot be read; it was left as it is.',
     hint: 'Restore peers.json from a backup, or move it away.',
   },
+  'local.invites-damaged': {
+    exit: 1,
+    meaning: 'The list of invitations cannot be read; it was left as it is.',
+    hint: 'Restore invites.json from a backup, or move it away: the tickets given out are void then.',
+  },
   'local.path-too-long': {
     exit: 1,
     meaning: 'The path of the socket is longer than the system allows.',
@@ -133,6 +143,11 @@ export const ERRORS = {
   },
   'local.internal': { exit: 1, meaning: 'A fault in Partyline itself.', hint: 'Please report it, with the log.' },
 
+  'local.no-invitation': {
+    exit: 4,
+    meaning: 'There is no such invitation, or more than one.',
+    hint: 'See `partyline invite list`.',
+  },
   'local.no-hub': {
     exit: 4,
     meaning: 'There is no such hub here.',
@@ -310,6 +325,26 @@ export const ERRORS = {
     exit: 5,
     meaning: 'The peer is not trusted here.',
     hint: 'Trust it first: `partyline trust PEER`.',
+  },
+  'policy.ticket-expired': {
+    exit: 5,
+    meaning: 'The time of the ticket is over.',
+    hint: 'Ask for another one (`partyline invite`); check the clocks if it is new.',
+  },
+  'policy.ticket-used': {
+    exit: 5,
+    meaning: 'The ticket has been used as often as it is good for.',
+    hint: 'Ask for another one (`partyline invite`).',
+  },
+  'policy.ticket-revoked': {
+    exit: 5,
+    meaning: 'The ticket was taken back by the host that gave it out.',
+    hint: 'Ask for another one (`partyline invite`).',
+  },
+  'policy.ticket-not-for-you': {
+    exit: 5,
+    meaning: 'The ticket was made for another host.',
+    hint: 'Ask for one that is for this host (`partyline whoami` shows its id).',
   },
   'policy.owner-only': {
     exit: 5,

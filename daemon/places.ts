@@ -11,6 +11,8 @@ export interface Places {
   readonly config: string
   readonly identity: string
   readonly peers: string
+  /** Invitations given out. */
+  readonly invites: string
   /** Chat lines. */
   readonly chat: string
   readonly inbox: string
@@ -59,6 +61,7 @@ function layOut({ home, system = false, env, platform, userHome }: PlaceQuery): 
     config: join(folders.config, 'config.json'),
     identity: join(folders.data, 'identity.key'),
     peers: join(folders.data, 'peers.json'),
+    invites: join(folders.data, 'invites.json'),
     chat: join(folders.data, 'chat.jsonl'),
     inbox: join(folders.data, 'inbox'),
     hubCertificate: join(folders.data, 'hub.pem'),
