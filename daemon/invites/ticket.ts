@@ -9,7 +9,7 @@ import { decodeRendezvous, encodeRendezvous, type RendezvousSignal } from '../na
 import type { Ways } from '../peers/ways.ts'
 import type { PeerId, UnixMilliseconds } from '../types.ts'
 import { FieldReader, FieldWriter } from './fields.ts'
-import { ID_SIZE, type Proof, PROOF_SIZE, SECRET_SIZE } from './proof.ts'
+import { ID_SIZE, PROOF_SIZE, type Proof, SECRET_SIZE } from './proof.ts'
 import { readWays, writeWays } from './ways-field.ts'
 
 /**
@@ -94,7 +94,10 @@ export function formatTicket(ticket: Ticket, identity: Identity): string {
  * damaged, `peer.bad-signature` where somebody forged it, `usage.invalid-argument` for one of `self`, `policy.ticket-expired`, and
  * `policy.ticket-not-for-you`; nothing else, whatever the text.
  */
-export function parseTicket(text: string, { self, wall }: { readonly self: PeerId; readonly wall: UnixMilliseconds }): Ticket {
+export function parseTicket(
+  text: string,
+  { self, wall }: { readonly self: PeerId; readonly wall: UnixMilliseconds },
+): Ticket {
   const ticket = readSigned(bytesOf(text))
   if (ticket.peer === self)
     throw new PartylineError('usage.invalid-argument', 'this ticket was made by this host itself', {
@@ -118,7 +121,8 @@ function bytesOf(text: string): Buffer {
   if (bytes.length > MAX_BYTES) throw bad('it is too long')
   if (bytes.length < LEAST) throw bad('its end is missing')
   const whole = Buffer.from(bytes)
-  if (!whole.subarray(-CHECKSUM).equals(checksumOf(whole.subarray(0, -CHECKSUM)))) throw bad('parts are wrong or missing')
+  if (!whole.subarray(-CHECKSUM).equals(checksumOf(whole.subarray(0, -CHECKSUM))))
+    throw bad('parts are wrong or missing')
   return whole
 }
 
@@ -159,7 +163,11 @@ function readAnswer(peer: PeerId, fields: FieldReader): AnswerTicket {
   }
 }
 
-function readInvitation(kind: 'invitation' | 'offer', peer: PeerId, fields: FieldReader): InvitationTicket | OfferTicket {
+function readInvitation(
+  kind: 'invitation' | 'offer',
+  peer: PeerId,
+  fields: FieldReader,
+): InvitationTicket | OfferTicket {
   const invitation = {
     peer,
     ...readTerm(fields),
@@ -200,7 +208,9 @@ function checksumOf(bytes: Uint8Array): Buffer {
 
 /** The host that gave it out knows the same; this spares asking it. */
 function expired(expires: number, wall: UnixMilliseconds): PartylineError {
-  const [end, now] = [expires * 1000, wall].map((at) => `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`)
+  const [end, now] = [expires * 1000, wall].map(
+    (at) => `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`,
+  )
   return new PartylineError('policy.ticket-expired', `the ticket was good until ${end}, and it is ${now} here`)
 }
 

@@ -3,7 +3,7 @@ import { keyFromPeerId, peerIdFromKey } from '../identity/peer-id.ts'
 import { bytesToIp, ipToBytes } from '../network/ip-bytes.ts'
 import { type Ways, ways } from '../peers/ways.ts'
 import type { HostPort, PeerId } from '../types.ts'
-import { FieldReader, type FieldWriter } from './fields.ts'
+import type { FieldReader, FieldWriter } from './fields.ts'
 
 /** How a hub is written: as its text, or as a ticket, which takes fewer bytes so. */
 const TEXT = 0

@@ -193,6 +193,15 @@ export class Nat {
     }
   }
 
+  /** Has candidates gathered, and waits for what servers say, a few seconds at most; they are kept fresh until what it returns is called. */
+  async gather(): Promise<() => void> {
+    const { clock } = this.#options
+    const release = this.#pool.want()
+    for (let waited = 0; waited < EXAMINATION && this.#isWaiting(); waited += LOOK)
+      await new Promise<void>((resolve) => clock.after(LOOK, resolve))
+    return release
+  }
+
   /** Some server has neither answered nor been given up. */
   #isWaiting(): boolean {
     return this.#pool.isUndecided || this.status().servers.some(({ state }) => UNDECIDED.has(state))

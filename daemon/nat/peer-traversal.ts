@@ -9,6 +9,7 @@ import { scopeOf } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import { TokenBucket } from '../token-bucket.ts'
 import type { HostPort, Milliseconds, PeerId, Route } from '../types.ts'
+import { BEGIN_ANEW, type ByHand } from './by-hand.ts'
 import { isRelayKind, type LocalCandidate } from './candidate.ts'
 import { explainFailure } from './failure.ts'
 import type { Handshakes } from './handshakes.ts'
@@ -66,6 +67,8 @@ interface PeerTraversalOptions extends TraversalParts {
   readonly edition: { readonly instance: string; readonly attempt: number }
   /** True on the side that dials links: the same one as long as the two live. It is the controlling ICE agent too. */
   readonly dials: boolean
+  /** Set where people carry the descriptions. */
+  readonly byHand?: ByHand | undefined
   readonly signal: (signal: RendezvousSignal) => void
   readonly onLink: (link: Link) => void
   /** Where the peer may be reached from outside. */
@@ -112,13 +115,19 @@ export class PeerTraversal {
   #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
   #unwantedSince: Milliseconds | undefined
+  /** Until there is a link. */
+  #byHand: ByHand | undefined
+  /** The stream that the peer was told of before anything was dialled. */
+  #reserved: number | undefined
 
   constructor(options: PeerTraversalOptions) {
-    const { clock, edition, signal } = options
+    const { clock, edition, signal, byHand } = options
     this.#options = options
     const now = clock.now()
     this.#toTell = new TokenBucket(TOLD, now)
-    this.#credentials = newCredentials(randomBytes)
+    this.#byHand = byHand
+    this.#reserved = byHand?.stream
+    this.#credentials = byHand?.credentials ?? newCredentials(randomBytes)
     this.#agent = new IceAgent(
       {
         now,
@@ -132,7 +141,7 @@ export class PeerTraversal {
         selected: (path, reason) => this.#selected(path, reason),
         failed: (reason) => {
           this.#why = reason
-          this.#fail()
+          if (!this.#byHand) this.#fail()
         },
       },
     )
@@ -145,7 +154,13 @@ export class PeerTraversal {
       },
     })
     this.#agent.setLocal(options.candidates(), now)
+    if (byHand) this.#beginAnew()
     this.#schedule()
+  }
+
+  /** What is told the peer now; undefined before there is anything to tell. */
+  get description(): Rendezvous['current'] {
+    return this.#rendezvous.current
   }
 
   /** Every pair of addresses that was tried, and why it is used or not. */
@@ -164,7 +179,7 @@ export class PeerTraversal {
   look(failed: (error: PartylineError) => void): () => void {
     const { clock } = this.#options
     this.#looking.add(failed)
-    const patience = clock.after(PATIENCE, () => this.#looking.has(failed) && this.#fail())
+    const patience = clock.after(this.#byHand?.patience ?? PATIENCE, () => this.#looking.has(failed) && this.#fail())
     this.#told.clear()
     this.#tell()
     this.#calls++
@@ -225,7 +240,7 @@ export class PeerTraversal {
     const { ufrag, pwd, candidates, link, calls } = description
     this.#agent.setRemote({ ufrag, pwd }, candidates, now)
     if (calls > this.#theirCalls) {
-      this.#theirWishUntil = now + THEIR_WISH
+      this.#theirWishUntil = now + (this.#byHand?.patience ?? THEIR_WISH)
       this.#told.clear()
       if (dials) this.#dial()
     }
@@ -270,7 +285,8 @@ export class PeerTraversal {
   #dial(): void {
     if (this.#main || this.#isDialling) return
     this.#isDialling = true
-    this.#stream = this.#options.carriers.freeId()
+    this.#stream = this.#reserved ?? this.#options.carriers.freeId()
+    this.#reserved = undefined
     this.#describe()
     if (this.#path) void this.#shakeHands(this.#stream, 'client', this.#path.to)
   }
@@ -296,6 +312,7 @@ export class PeerTraversal {
     try {
       const link = await (role === 'client' ? this.#openInTurn(stream, signal) : this.#open(stream, role, to, signal))
       if (role === 'client') this.#isDialling = false
+      this.#byHand = undefined
       this.#main = link
       link.socket.once('close', () => {
         if (this.#main === link) this.#main = undefined
@@ -343,7 +360,7 @@ export class PeerTraversal {
       this.#schedule()
     })
     const late = new AbortController()
-    const timer = clock.after(HANDSHAKE[role], () => late.abort())
+    const timer = clock.after(this.#byHand?.patience ?? HANDSHAKE[role], () => late.abort())
     try {
       const link = await shakeHands(carrier, role, peer, AbortSignal.any([signal, late.signal, this.#closing.signal]))
       return Object.assign(link, { path: this.#linkPath() })
@@ -448,6 +465,17 @@ export class PeerTraversal {
 
   #isWanted(now: Milliseconds): boolean {
     return this.#looking.size > 0 || this.#carriers.size > 0 || now < this.#theirWishUntil
+  }
+
+  /** Checks end after a while without an answer, and whoever is to answer may only be about to begin. */
+  #beginAnew(): void {
+    const { clock } = this.#options
+    clock.after(BEGIN_ANEW, () => {
+      if (!this.#byHand || this.#closing.signal.aborted) return
+      if (this.#theirs && !this.#path) this.#agent.setRemote(this.#theirs, this.#theirs.candidates, clock.now())
+      this.#schedule()
+      this.#beginAnew()
+    })
   }
 
   /** Sets the timer to what is due next; one that is early enough is left alone. */

@@ -1,9 +1,12 @@
+import { randomBytes } from 'node:crypto'
 import type { WayFinder } from '../connect/connector.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Link } from '../link/link.ts'
 import type { Refusals } from '../refusals.ts'
 import type { SignalExchange } from '../signaling/signaller.ts'
-import type { HostPort, PeerId } from '../types.ts'
+import type { HostPort, Milliseconds, PeerId } from '../types.ts'
+import type { ByHand, Offer } from './by-hand.ts'
+import { newCredentials } from './ice/credentials.ts'
 import type { PairReport } from './ice/pair-report.ts'
 import { PeerTraversal, type TraversalParts } from './peer-traversal.ts'
 import type { Share } from './pool/pool.ts'
@@ -74,6 +77,36 @@ export class Traversal implements WayFinder {
     return () => {}
   }
 
+  /** What a person may take to a host that is not known yet. Throws `network.no-path` where nothing may be told. */
+  offer(): Offer {
+    const { instance, carriers, candidates, network, share } = this.#options
+    if (share() === 'none') throw new PartylineError('network.no-path', 'the setting `nat.share` is `none`')
+    const credentials = newCredentials(randomBytes)
+    const stream = carriers.freeId()
+    const edition = { instance, attempt: ++this.#attempts, version: 1 }
+    const local = { ...credentials, candidates: candidates(), link: stream, calls: 1, network: network() }
+    return { credentials, stream, description: { kind: 'describe', ...edition, ...local, seen: null } }
+  }
+
+  /**
+   * Looks for a way to a peer with what it says in a ticket, and waits long for it; `offer` is what we had said before. Returns what is to be
+   * taken to the peer. Throws `network.no-path` or `local.limit`.
+   */
+  meet(
+    peer: PeerId,
+    theirs: Offer['description'],
+    patience: Milliseconds,
+    offer: Offer = this.offer(),
+  ): Offer['description'] {
+    const { credentials, stream, description } = offer
+    this.#peers.get(peer)?.close()
+    const traversal = this.#begin(peer, { credentials, stream, patience }, description.attempt)
+    traversal?.receive(theirs)
+    const ours = traversal?.description
+    if (!ours) throw new PartylineError('local.limit', `ways to ${MAX_PEERS} peers are looked for already`)
+    return ours
+  }
+
   /** Nothing is to go to a peer any more, nor to be answered. */
   drop(peer: PeerId): void {
     this.#peers.get(peer)?.close()
@@ -131,7 +164,7 @@ export class Traversal implements WayFinder {
     }
   }
 
-  #begin(peer: PeerId): PeerTraversal | undefined {
+  #begin(peer: PeerId, byHand?: ByHand, attempt = ++this.#attempts): PeerTraversal | undefined {
     const { self, instance, signals, onLink, onTold, want, share, families } = this.#options
     const known = this.#peers.get(peer)
     if (known || this.#isClosed || this.#peers.size >= MAX_PEERS) return known
@@ -139,7 +172,8 @@ export class Traversal implements WayFinder {
     const traversal: PeerTraversal = new PeerTraversal({
       ...this.#options,
       peer,
-      edition: { instance, attempt: ++this.#attempts },
+      edition: { instance, attempt },
+      byHand,
       dials: self < peer,
       // Where nothing may leave straight from the port, a check would tell its address.
       families: () => (share() === 'all' ? families() : []),

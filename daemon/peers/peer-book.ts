@@ -180,16 +180,46 @@ export class PeerBook {
     this.#tell(record)
   }
 
+  /**
+   * A peer that may never have been seen is to be met, on the word of a ticket: it is known, and where it may be reached, until what this
+   * returns is called.
+   */
+  expect(peer: PeerId, name: string, ways: Ways): () => void {
+    const record = this.#recordOf(peer)
+    record.expected++
+    this.#rename(record, name, false)
+    this.#file(record)
+    this.setWays(peer, ways)
+    let isOver = false
+    return () => {
+      if (isOver) return
+      isOver = true
+      record.expected--
+      if (this.#records.get(peer) !== record) return
+      this.#file(record)
+      if (record.isForgettable) this.#drop(record)
+    }
+  }
+
   // What the user decides: written down before it returns
 
-  /** Throws `usage.invalid-argument` for a petname that is taken, looks like an id or cannot be shown; empty takes it away. */
-  async setPetname(peer: PeerId, petname: string): Promise<void> {
+  /**
+   * A petname as it would be kept. Throws `usage.invalid-argument` for one that looks like an id, cannot be shown, or is another's than
+   * that peer's.
+   */
+  checkPetname(petname: string, peer?: PeerId): string {
     const name = cleanName(petname)
     if (name !== petname.normalize('NFC').trim() || isPeerId(name) || isContactId(name))
       throw new PartylineError('usage.invalid-argument', `${JSON.stringify(petname)} cannot be a petname`)
     for (const other of name === '' ? [] : this.#records.values())
       if (other.id !== peer && other.petname === name)
         throw new PartylineError('usage.invalid-argument', `${other.id.slice(0, 12)} is already called ${name}`)
+    return name
+  }
+
+  /** Empty takes it away. Throws as `checkPetname`. */
+  async setPetname(peer: PeerId, petname: string): Promise<void> {
+    const name = this.checkPetname(petname, peer)
     await this.#decide(peer, (record) => {
       if (record.petname === name) return false
       record.petname = name
@@ -275,7 +305,7 @@ export class PeerBook {
     for (const sighting of record.sightings()) if (sighting.port > 0) add(sighting, sighting.interface)
     for (const address of record.remembered) add(address, '')
     // It says itself that it is reached there: of those who are not trusted nobody is dialled for that.
-    if (record.trust === 'trusted') for (const address of record.ways.addresses) add(address, '')
+    if (record.trust === 'trusted' || record.expected > 0) for (const address of record.ways.addresses) add(address, '')
     return [...found.values()]
   }
 
@@ -300,7 +330,7 @@ export class PeerBook {
   #file(record: PeerRecord): void {
     this.#strangers.delete(record.id)
     this.#proven.delete(record.id)
-    if (record.decided) return
+    if (record.decided || record.expected > 0) return
     const kind = record.proven ? this.#proven : this.#strangers
     kind.add(record.id)
     makeRoom(kind, record.proven ? MAX_PROVEN : MAX_STRANGERS, (peer) => {
@@ -326,7 +356,7 @@ export class PeerBook {
       record.note = ''
     }
     this.#tell(record)
-    if (!record.present && !record.precious) this.#drop(record)
+    if (record.isForgettable) this.#drop(record)
   }
 
   /** A name that was only claimed never replaces a proven one. */
@@ -344,7 +374,7 @@ export class PeerBook {
     const changed = change(record)
     this.#file(record)
     if (changed) this.#tell(record)
-    if (!record.present && !record.precious) this.#drop(record)
+    if (record.isForgettable) this.#drop(record)
     // Also what an earlier, failed write left behind.
     if (changed || this.#unsaved) await this.#save()
   }

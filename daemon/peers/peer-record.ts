@@ -48,6 +48,8 @@ export class PeerRecord {
   note = ''
   /** How it may be reached from anywhere, as it says itself. */
   ways: Ways = NO_WAYS
+  /** By how many it is about to be met. */
+  expected = 0
   /** The listeners of the book know it as one that `list` shows. */
   shown = false
   readonly #sightings = new Map<string, SightingRecord>()
@@ -65,6 +67,11 @@ export class PeerRecord {
   /** True when losing this record would lose something: a decision of the user, or a proof. */
   get precious(): boolean {
     return this.proven || this.decided || this.connection !== undefined
+  }
+
+  /** True where nothing is lost without it. */
+  get isForgettable(): boolean {
+    return !this.present && !this.precious && this.expected === 0
   }
 
   get state(): PeerView['state'] {

@@ -63,6 +63,13 @@ export class Rendezvous {
     return this.#version === 0
   }
 
+  /** What we say now, whole, to be carried by whoever carries nothing else; undefined until there is anything to say. */
+  get current(): Extract<RendezvousSignal, { kind: 'describe' }> | undefined {
+    if (!this.#local) return undefined
+    const edition = { ...this.#edition, version: this.#version }
+    return { kind: 'describe', ...edition, ...this.#local, seen: this.#remote ?? null }
+  }
+
   /** What we say from now on. The first time it leaves at once, changes a moment later. */
   describe(local: Description, now: Milliseconds): void {
     if (this.#isClosed) return
@@ -106,13 +113,12 @@ export class Rendezvous {
   }
 
   tick(now: Milliseconds): void {
-    if (now < this.#at || !this.#local || this.#isClosed) return
+    const { current } = this
+    if (now < this.#at || !current || this.#isClosed) return
     const pause = Math.min(MAX_RESEND, RESEND * 2 ** this.#sends)
     this.#sends++
     this.#at = this.#sends < MAX_SENDS ? now + pause : Number.POSITIVE_INFINITY
-    const { instance, attempt } = this.#edition
-    const edition = { instance, attempt, version: this.#version }
-    this.#events.signal({ kind: 'describe', ...edition, ...this.#local, seen: this.#remote ?? null })
+    this.#events.signal(current)
   }
 
   /** Tells the peer that nothing is looked for any more. */
