@@ -21,8 +21,9 @@ describe.skipIf(missing).for(['mdns', 'beacon', 'xmpp'] as const)(title('%s betw
   })
 })
 
+// They wait most of the time, each in a lab of its own.
 describe.skipIf(missing).for(['mdns', 'beacon', 'xmpp'] as const)(title('%s alone'), (kind) => {
-  test.for(['4', '6'] as const)('finds a host with IPv%s only, and notices that it was killed', async (ip) => {
+  test.concurrent.for(['4', '6'] as const)('finds a host with IPv%s only, and notices that it was killed', async (ip) => {
     await using lab = await Lab.up('lan', { n: 2, ip })
     const [a, b] = [await startOn(lab, 'h1', kind), await startOn(lab, 'h2', kind)]
     const sighting = await a.log.untilSees(b.peer)
@@ -33,14 +34,14 @@ describe.skipIf(missing).for(['mdns', 'beacon', 'xmpp'] as const)(title('%s alon
     await a.log.untilGone(b.peer)
   })
 
-  test('keeps the zone of link-local addresses', async () => {
+  test.concurrent('keeps the zone of link-local addresses', async () => {
     await using lab = await Lab.up('lan', { n: 2, zeroconf: true })
     const [a, b] = [await startOn(lab, 'h1', kind), await startOn(lab, 'h2', kind)]
     await a.log.until((log) => log.of(b.peer).some((one) => one.address.startsWith('fe80:')))
     for (const { address } of a.log.sightings) expect(address).toMatch(/^169\.254\.50\.2$|^fe80:.*%eth0$/)
   })
 
-  test('tells on which of two interfaces it saw whom, and goes on when one dies', async () => {
+  test.concurrent('tells on which of two interfaces it saw whom, and goes on when one dies', async () => {
     await using lab = await Lab.up('lan-multi')
     const [a, b] = [await startOn(lab, 'h1', kind), await startOn(lab, 'h2', kind)]
     const [c, d] = [await startOn(lab, 'h3', kind), await startOn(lab, 'h4', kind)]
