@@ -6,6 +6,7 @@ import { fakeCommand } from './commands/fake.ts'
 import { receiveCommand, sendCommand } from './commands/files.ts'
 import { friendCommands } from './commands/friends.ts'
 import { hubCommands } from './commands/hub.ts'
+import { inviteCommands } from './commands/invites.ts'
 import { messageCommand, messagesCommand } from './commands/messages.ts'
 import { bookCommands, peersCommand } from './commands/peers.ts'
 import { presenceCommand } from './commands/presence.ts'
@@ -38,6 +39,7 @@ export const commands: readonly Command[] = [
   openCommand,
   messageCommand,
   messagesCommand,
+  ...inviteCommands,
   ...hubCommands,
   ...bookCommands,
   ...friendCommands,

@@ -61,6 +61,8 @@ function buildParser(process: NodeJS.Process, signal: AbortSignal): Parser {
   for (const command of commands) {
     const [first = ''] = command.name.split(' ')
     const parser = define(parents.get(first) ?? program, command)
+    // A command of one word may have others below it: `invite`, `invite list`.
+    if (first === command.name) parents.set(first, parser)
     parser.action(async () => {
       const options = parser.optsWithGlobals<GlobalOptions & Record<string, string | boolean>>()
       // The default of an outer `--no-color` must not win over an inner one that was given.

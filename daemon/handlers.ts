@@ -15,6 +15,8 @@ import type { Friends } from './friends/friends.ts'
 import type { HubService } from './hub/hub-service.ts'
 import type { Identity } from './identity/key.ts'
 import { fingerprintWords, verificationWords } from './identity/words.ts'
+import { inviteHandlers } from './invites/handlers.ts'
+import type { Invites } from './invites/invites.ts'
 import { formatHostPort } from './network/network.ts'
 import type { PeerBook } from './peers/peer-book.ts'
 import type { People } from './peers/people.ts'
@@ -46,6 +48,7 @@ export interface HandlerParts {
   readonly presence: PresenceService
   readonly hub: HubService
   readonly friends: Friends
+  readonly invites: Invites
   readonly doctor: Doctor
   readonly settings: SettingsStore
   readonly name: () => string
@@ -78,6 +81,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
     ...presenceHandlers(parts),
     ...hubHandlers(parts),
     ...friendHandlers(parts),
+    ...inviteHandlers(parts.invites),
     'doctor.run': async ({ peer }) => ({
       checks: await parts.doctor.run(peer === undefined ? undefined : parts.people.anyone(peer)),
     }),

@@ -27,18 +27,21 @@ import { makeCertificate } from './identity/certificate.ts'
 import { acquireHomeLock } from './identity/home-lock.ts'
 import { defaultName } from './identity/host-name.ts'
 import { type Identity, loadOrCreateIdentity } from './identity/key.ts'
+import { Invitations } from './invites/invitations.ts'
+import { Invites } from './invites/invites.ts'
+import { ownWays } from './invites/own-ways.ts'
 import { createTlsDial } from './link/tls-dial.ts'
 import { LinkListener } from './link/tls-listen.ts'
 import { tlsOptions } from './link/tls-options.ts'
 import { createLogger, type LogEntry, type Logger } from './logger.ts'
 import { renderMetrics } from './metrics.ts'
 import { Nat } from './nat/nat.ts'
+import type { Share } from './nat/pool/pool.ts'
 import type { Network } from './network/network.ts'
 import { SystemNetwork } from './network/system-network.ts'
 import { UdpEndpoint } from './network/udp-endpoint.ts'
 import { PeerBook } from './peers/peer-book.ts'
 import { People } from './peers/people.ts'
-import { NO_WAYS } from './peers/ways.ts'
 import { type Places, preparePlaces, resolvePlaces } from './places.ts'
 import { Refusals } from './refusals.ts'
 import { ChatService } from './services/chat.ts'
@@ -130,6 +133,7 @@ class Daemon implements RunningDaemon {
   readonly #sessions: SessionManager
   readonly #nat: Nat
   readonly #friends: Friends
+  readonly #invites: Invites
   readonly #ways: WaysExchange
   readonly #upgrades: Upgrades
   readonly #messages: MessageService
@@ -162,7 +166,8 @@ class Daemon implements RunningDaemon {
       keep: () => settings.get('chat.keep'),
       store: () => settings.get('chat.store'),
     })
-    return new Daemon(options, places, settings, logger, identity, tlsOptions(certificate), book, history)
+    const invitations = await Invitations.open({ clock: systemClock, randomBytes, file: places.invites })
+    return new Daemon(options, places, settings, logger, identity, tlsOptions(certificate), book, history, invitations)
   }
 
   private constructor(
@@ -174,6 +179,7 @@ class Daemon implements RunningDaemon {
     tls: ReturnType<typeof tlsOptions>,
     book: PeerBook,
     history: ChatHistory,
+    invitations: Invitations,
   ) {
     this.#options = options
     this.places = places
@@ -188,6 +194,13 @@ class Daemon implements RunningDaemon {
     this.#resolveStopped = resolve
     const publish: Publish = (event, params) => this.#ipc.publish(event, params)
     const isBlocked = book.isBlocked.bind(book)
+    const ways = () =>
+      ownWays({
+        share: settings.get('nat.share') as Share,
+        hub: this.#xmpp.hub.status(),
+        interfaces: this.#network.interfaces(),
+        port: this.port,
+      })
 
     this.#network = new SystemNetwork({
       clock,
@@ -215,6 +228,7 @@ class Daemon implements RunningDaemon {
       isBlocked,
       name: () => this.name,
       port: () => this.port,
+      inviteFor: (peer) => this.#invites.inviteFor(peer),
       greetingTimeout: handshake,
       holds: (peer) => this.#sessions.holds(peer),
       suspend: (peer, session) => this.#sessions.suspend(peer, session),
@@ -375,7 +389,7 @@ class Daemon implements RunningDaemon {
       book,
       refusals,
       sessions: linked,
-      own: () => NO_WAYS,
+      own: ways,
     })
     this.#nat = new Nat({
       self: identity.peer,
@@ -389,9 +403,28 @@ class Daemon implements RunningDaemon {
       tls,
       signals: this.#xmpp.signals,
       // Who is seen on a network of ours or at a hub may open a session; others have to be trusted first.
-      isWelcome: (peer) => book.isPresent(peer) || book.get(peer).trust === 'trusted',
+      isWelcome: (peer) => book.isPresent(peer) || book.get(peer).trust === 'trusted' || this.#invites.isJoining(peer),
       onTold: (peer, addresses) => void this.#connector.dialTold(peer, addresses),
       onLink: (link) => void (link.dialled ? this.#connector.take(link) : this.#connector.accept(link, () => {})),
+    })
+    this.#invites = new Invites({
+      identity,
+      clock,
+      logger: logger.part('invites'),
+      refusals,
+      invitations,
+      book,
+      signals: this.#xmpp.signals,
+      hubs: this.#xmpp.hub,
+      nat: {
+        gather: () => this.#nat.gather(),
+        offer: () => this.#nat.traversal.offer(),
+        meet: (...meeting) => this.#nat.traversal.meet(...meeting),
+      },
+      openSession: (peer, timeout) => this.#sessions.open(peer, timeout),
+      publish,
+      name: () => this.name,
+      ways,
     })
     this.#upgrades = new Upgrades({
       self: identity.peer,
@@ -477,6 +510,7 @@ class Daemon implements RunningDaemon {
         presence,
         hub: this.#xmpp.hub,
         friends: this.#friends,
+        invites: this.#invites,
         doctor,
         people,
         settings,
@@ -554,6 +588,7 @@ class Daemon implements RunningDaemon {
 
   async #stop(): Promise<void> {
     this.#measuring?.cancel()
+    this.#invites.close()
     this.#acquainting?.cancel()
     // Goodbyes first, while there is still something to say them with.
     await Promise.all([this.#discovery.stop(), this.#sessions.stop(), this.#xmpp.stop()])

@@ -410,7 +410,20 @@ export const METHODS = {
     who: 'app',
     params: z.object({
       topics: z
-        .array(z.enum(['peers', 'sessions', 'network', 'files', 'chat', 'streams', 'presence', 'hub', 'statistics']))
+        .array(
+          z.enum([
+            'peers',
+            'sessions',
+            'network',
+            'files',
+            'chat',
+            'streams',
+            'presence',
+            'hub',
+            'invites',
+            'statistics',
+          ]),
+        )
         .min(1)
         .max(16),
     }),
@@ -1057,6 +1070,16 @@ export const EVENTS = {
     topic: 'hub',
     about: 'The hub of this host started or stopped, a hub was joined or lost, or somebody there came or went.',
     params: empty,
+  },
+  'invites.changed': {
+    topic: 'invites',
+    about: 'An invitation was given out, used or taken back.',
+    params: empty,
+  },
+  'invites.joined': {
+    topic: 'invites',
+    about: 'Somebody joined by an invitation, here or there: both trust each other.',
+    params: z.object({ peer: peerId, name: z.string() }),
   },
 } as const satisfies Record<string, EventEntry>
 

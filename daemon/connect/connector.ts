@@ -11,7 +11,7 @@ import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { sortCandidates } from './candidates.ts'
 import { raceDials } from './dial-race.ts'
 import { type Ballot, Election, type Held } from './election.ts'
-import { encodeGreeting, type Greeting, type Hello, readGreeting } from './greeting.ts'
+import { encodeGreeting, type Greeting, type Hello, type HelloInvite, readGreeting } from './greeting.ts'
 import { isNear } from './route.ts'
 
 /** A link that the election made a session's. */
@@ -73,6 +73,8 @@ interface ConnectorOptions {
   readonly isBlocked: (peer: PeerId) => boolean
   readonly name: () => string
   readonly port: () => number
+  /** What shows a peer that this host holds a ticket of it, while it is being joined. */
+  readonly inviteFor?: (peer: PeerId) => HelloInvite | undefined
   /** Time for a greeting. */
   readonly greetingTimeout: Milliseconds
   /** The session that is held with a peer, on a link or without. */
@@ -344,7 +346,8 @@ export class Connector {
     const election = this.#electionOf(link.peer)
     const ballot = election.ballot(moves)
     try {
-      send(link, this.#hello(ballot, link.group))
+      const invite = this.#options.inviteFor?.(link.peer)
+      send(link, { ...this.#hello(ballot, link.group), ...(invite && { invite }) })
       const answer = await this.#read(link)
       if (answer.kind === 'reject') return this.#turnedDown(link, answer.code)
       if (answer.kind !== 'session')

@@ -32,6 +32,8 @@ const hello = z.object({
   holds: z.union([sessionId, z.literal('')]),
   /** It dials for that session to go on here, although the link it has may be alive: this one goes a better way. */
   moves: z.boolean(),
+  /** A ticket of the other host that it holds: of which invitation, and the proof in base64. */
+  invite: z.object({ id: z.string().max(16), proof: z.base64().max(64) }).optional(),
 })
 
 const greeting = z.discriminatedUnion('kind', [
@@ -54,6 +56,8 @@ const greeting = z.discriminatedUnion('kind', [
 
 export type Greeting = z.output<typeof greeting>
 export type Hello = z.output<typeof hello>
+/** What the bearer of a ticket shows. */
+export type HelloInvite = NonNullable<Hello['invite']>
 
 /** u16 length, then a MessagePack map. */
 export function encodeGreeting(value: Greeting): Buffer {

@@ -14,7 +14,7 @@ interface HubServiceOptions {
   readonly self: PeerId
   /** A hub that is not started yet. */
   readonly create: (name: string) => Promise<HubServer>
-  readonly hubs: Pick<Hubs, 'advertise' | 'status' | 'join' | 'leave'>
+  readonly hubs: Pick<Hubs, 'advertise' | 'status' | 'join' | 'leave' | 'visit'>
   readonly port: () => number
   /** The name of a hub that was given none. */
   readonly name: () => string
@@ -90,6 +90,11 @@ export class HubService {
     hubs.join(hub)
     if (!remembered().includes(hub)) remember([...remembered(), hub])
     return this.status()
+  }
+
+  /** Is at a hub until what it returns is called. Throws `usage.invalid-argument` or `local.limit`. */
+  visit(hub: string): () => void {
+    return this.#options.hubs.visit(hub)
   }
 
   /** Leaves a hub, by name, address or ticket. Throws `local.no-hub`. */

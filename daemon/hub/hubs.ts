@@ -32,9 +32,10 @@ const MAX_LEFT = 64
 const REPEAT: Milliseconds = 120_000
 /** Changes are told together. */
 const CHANGE_DELAY: Milliseconds = 100
-/** Ways by which a hub is known: this host's own, or as somebody gave it. */
+/** Ways by which a hub is known: this host's own, as somebody gave it, or to meet somebody there. */
 const OWN = 'own'
 const GIVEN = 'given '
+const VISITED = 'visited '
 
 interface HubsOptions {
   readonly identity: Identity
@@ -207,6 +208,24 @@ export class Hubs implements DiscoveryMethod, Signaller {
     this.#change()
   }
 
+  /**
+   * Is at the hub at an address or of a ticket until what it returns is called; where it is joined anyway nothing else happens. Throws
+   * `usage.invalid-argument` or `local.limit`.
+   */
+  visit(text: string): () => void {
+    const hub = this.#give(text, VISITED)
+    if (this.#running) hub.start()
+    this.#change()
+    return () => {
+      // It may have turned out to be another that is known.
+      for (const one of [...this.#hubs]) {
+        if (!one.ways.has(VISITED + text)) continue
+        one.removeWay(VISITED + text)
+        if (one.ways.size === 0) this.#drop(one)
+      }
+    }
+  }
+
   /** Leaves a hub by its name, peer id, address or ticket; gives what it had been given by. Throws `local.no-hub`. */
   leave(text: string): readonly string[] {
     const hub = this.#hubOf(text)
@@ -257,10 +276,10 @@ export class Hubs implements DiscoveryMethod, Signaller {
     if (this.#running) hub.start()
   }
 
-  #give(text: string): HubMembership {
+  #give(text: string, how = GIVEN): HubMembership {
     const { peer, name, addresses } = parseHub(text)
-    const key = GIVEN + text
-    const given = [...this.#hubs].flatMap(({ ways }) => [...ways.keys()].filter((one) => one.startsWith(GIVEN)))
+    const key = how + text
+    const given = [...this.#hubs].flatMap(({ ways }) => [...ways.keys()].filter((one) => one.startsWith(how)))
     if (!given.includes(key) && given.length >= MAX_GIVEN)
       throw new PartylineError('local.limit', `at most ${MAX_GIVEN} hubs can be joined`)
     return this.#add(key, { peer, name, addresses })

@@ -15,7 +15,7 @@ const message = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('join'),
     id,
-    proof: z.instanceof(Uint8Array).refine(({ length }) => length === PROOF_SIZE),
+    proof: z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length === PROOF_SIZE),
     name,
     ways,
   }),

@@ -40,6 +40,10 @@ class FakeHubs {
     parseHub(hub)
     if (!this.given.includes(hub)) this.given.push(hub)
   }
+  visit(hub: string): () => void {
+    this.join(hub)
+    return () => void this.leave(hub)
+  }
   leave(hub: string): readonly string[] {
     const ways = this.aliases.get(hub) ?? this.given.filter((one) => one === hub)
     if (ways.length === 0) throw new PartylineError('local.no-hub')
