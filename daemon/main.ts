@@ -10,6 +10,7 @@ import { IpcServer } from '../ipc/server.ts'
 import { type Clock, systemClock, type Timer } from './clock.ts'
 import { SettingsStore } from './config/store.ts'
 import { Connector } from './connect/connector.ts'
+import { Keeper } from './connect/keeper.ts'
 import { routeOf } from './connect/route.ts'
 import { Upgrades } from './connect/upgrades.ts'
 import { SealedPort } from './datagram/datagram-port.ts'
@@ -133,6 +134,7 @@ class Daemon implements RunningDaemon {
   readonly #sessions: SessionManager
   readonly #nat: Nat
   readonly #friends: Friends
+  readonly #keeper: Keeper
   readonly #invites: Invites
   readonly #ways: WaysExchange
   readonly #upgrades: Upgrades
@@ -282,6 +284,7 @@ class Daemon implements RunningDaemon {
         const isListening = port > 0 && facts.carrier === 'tcp'
         book.connected(facts.peer, name, facts.route, isListening ? { address: facts.remote.address, port } : undefined)
         this.#upgrades.news(facts.peer)
+        this.#keeper.opened(facts.peer)
         publish('sessions.opened', { session: sessionView(facts, book) })
         this.#files.sessionOpened(facts.peer)
         this.#messages.sessionOpened(session)
@@ -308,6 +311,7 @@ class Daemon implements RunningDaemon {
         book.disconnected(peer)
         this.#files.sessionClosed(peer)
         this.#messages.sessionClosed(peer)
+        this.#keeper.closed(peer, by)
         if (by === 'network') void this.#network.check()
       },
     })
@@ -381,9 +385,19 @@ class Daemon implements RunningDaemon {
       sessions: linked,
       isWanted: () => settings.get('friends.signals'),
       mayCarry: () => true,
+      onReach: () => this.#keeper.news(),
       onIntroduction: () => {},
     })
     this.#xmpp.signals.add(this.#friends.signaller)
+    this.#keeper = new Keeper({
+      clock,
+      random: Math.random,
+      isWanted: () => settings.get('session.keep-trusted'),
+      peers: () => book.far(),
+      hasSession: (peer) => this.#sessions.get(peer) !== undefined,
+      hasWay: (peer) => book.addresses(peer).length > 0 || this.#nat.traversal.reaches(peer),
+      open,
+    })
     this.#ways = new WaysExchange({
       messages: this.#messages,
       book,
@@ -492,6 +506,7 @@ class Daemon implements RunningDaemon {
       this.#nat.networkChanged(change.interfaces)
       this.#sessions.networkChanged(change.interfaces)
       for (const { facts } of this.#sessions.list()) this.#upgrades.news(facts.peer)
+      this.#keeper.news()
     })
     settings.onChange(() => this.#discovery.rename(this.name))
     settings.onChange(() => history.settingsChanged())
@@ -562,6 +577,7 @@ class Daemon implements RunningDaemon {
       throw error
     }
     this.#measure()
+    this.#keeper.news()
     this.#logger.info('ready', { id: this.id, port: this.port, socket: this.socket })
   }
 
@@ -593,6 +609,7 @@ class Daemon implements RunningDaemon {
     // Goodbyes first, while there is still something to say them with.
     await Promise.all([this.#discovery.stop(), this.#sessions.stop(), this.#xmpp.stop()])
     this.#upgrades.stop()
+    this.#keeper.stop()
     await this.#nat.close()
     this.#files.close()
     this.#connector.stop()
@@ -607,6 +624,7 @@ class Daemon implements RunningDaemon {
       this.#acquainting = undefined
       this.#friends.changed()
       this.#ways.changed()
+      this.#keeper.peersChanged()
     })
   }
 

@@ -141,6 +141,12 @@ export const SETTINGS = {
     unit: 'ms',
     about: 'How long a session whose link was lost waits for another before it ends; 0 ends it at once.',
   },
+  'session.keep-trusted': {
+    type: 'boolean',
+    default: true,
+    about:
+      'Keep sessions with trusted peers that are not on a network of this host, so that it is known whether they are there.',
+  },
   'session.datagrams': {
     restart: true,
     type: 'boolean',

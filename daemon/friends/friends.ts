@@ -47,6 +47,8 @@ interface FriendsOptions {
   readonly isWanted: () => boolean
   /** Signals may be carried for a trusted peer. */
   readonly mayCarry: (peer: PeerId) => boolean
+  /** A friend reaches others than before for us. */
+  readonly onReach: () => void
   /** A friend introduces somebody. */
   readonly onIntroduction: (introduction: Introduction) => void
 }
@@ -145,7 +147,8 @@ export class Friends {
         if (message.ask) this.#wished.delete(peer)
         return this.changed()
       case 'reaches':
-        return this.#signaller.learn(peer, message.tokens)
+        this.#signaller.learn(peer, message.tokens)
+        return this.#options.onReach()
       case 'carry':
         return this.#switchboard.carry(peer, message.token, message.sealed, clock.now())
       case 'carried':

@@ -270,6 +270,14 @@ export class PeerBook {
     return this.#records.get(peer)?.lastSeen || undefined
   }
 
+  /** Everyone whom the user trusts and discovery does not see, those seen last first. */
+  far(): PeerId[] {
+    return [...this.#records.values()]
+      .filter((record) => record.trust === 'trusted' && record.sightings().length === 0)
+      .sort((a, b) => b.lastSeen - a.lastSeen)
+      .map(({ id }) => id)
+  }
+
   /** Everyone whom the user trusts. */
   trusted(): PeerId[] {
     return [...this.#records.values()].flatMap(({ id, trust }) => (trust === 'trusted' ? [id] : []))

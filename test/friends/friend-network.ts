@@ -49,6 +49,7 @@ export class FriendlyHost {
       sessions: () => [...this.sessions.keys()],
       isWanted: () => this.isWanted,
       mayCarry: () => true,
+      onReach: () => {},
       onIntroduction: (introduction) => void this.introduced.push(introduction),
     })
   }
