@@ -104,6 +104,8 @@ const RETRY_DELAY: Milliseconds = 100
 const MAX_RETRY_DELAY: Milliseconds = 1600
 /** How long addresses on a network of ours are tried before another way is looked for as well: a handshake there takes some 10 ms. */
 const HEAD_START: Milliseconds = 250
+/** How often it is looked whether another way can be looked for by now. */
+const SIGNALLED: Milliseconds = 500
 /** Time that addresses get although no other way was found. */
 const LEAST_DIALLING: Milliseconds = 3000
 /** How long a better way is dialled. */
@@ -296,7 +298,9 @@ export class Connector {
   /** Looks for a way beside dialling, at once where no address is on a network of ours. */
   #search(peer: PeerId, search: Search, signal: AbortSignal): void {
     const { addressesOf, interfaces, clock, traversal } = this.#options
-    if (!traversal?.reaches(peer)) return
+    if (!traversal || signal.aborted) return
+    // A signaller may come to reach it while its addresses are dialled.
+    if (!traversal.reaches(peer)) return void clock.after(SIGNALLED, () => this.#search(peer, search, signal))
     search.underWay = true
     const began = clock.now()
     const failed = (error: PartylineError): void => {

@@ -79,8 +79,9 @@ export class Approach {
     try {
       for (const hub of ticket.ways.hubs) this.#visit(hub)
       this.#tick()
-      const isReached = this.#joining.sent > 0
-      this.#dialTimer = clock.after(isReached ? HEAD_START : 0, () => void this.#dial())
+      const { accounts, hubs: places } = ticket.ways
+      const mayBeReached = this.#joining.sent > 0 || accounts.length > 0 || places.length > 0
+      this.#dialTimer = clock.after(mayBeReached ? HEAD_START : 0, () => void this.#dial())
       const outcome = await this.#done.promise
       if (outcome.kind === 'unanswered') throw this.#unreachable()
       // Where the inviter was met it will be found again.
