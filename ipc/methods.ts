@@ -1079,7 +1079,7 @@ export const EVENTS = {
   'invites.joined': {
     topic: 'invites',
     about: 'Somebody joined by an invitation, here or there: both trust each other.',
-    params: z.object({ peer: peerId, name: z.string() }),
+    params: z.object({ id: z.string().describe('Of the invitation.'), peer: peerId, name: z.string() }),
   },
 } as const satisfies Record<string, EventEntry>
 

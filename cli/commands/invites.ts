@@ -41,7 +41,7 @@ export const inviteCommands: readonly Command[] = [
       const created = await client.call('invites.create', wish)
       context.emit(created)
       await showTicket(context, given, created.ticket, () => showInvitation(context, created, wish.offline === true))
-      if (wish.offline) await untilAnswered(context, client)
+      if (wish.offline) await untilAnswered(context, client, created.id)
     },
   },
   {
@@ -180,19 +180,21 @@ function showJoined({ say, paint }: Context, { peer, name, petname }: Joined): v
 }
 
 /** Waits for the answer to be pasted here, or to be taken by another command; one that does not do is asked for again. */
-async function untilAnswered(context: Context, client: Client): Promise<void> {
+async function untilAnswered(context: Context, client: Client, id: string): Promise<void> {
   const { say, stdin, signal, json, stdout } = context
   const events = await client.events(['invites'])
   if (!json) stdout.write('\nPaste the answer here, and press Enter:\n')
   const lines = createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY })
   signal.addEventListener('abort', () => lines.close())
+  const paste = { isUnderWay: false }
   const elsewhere = (async (): Promise<Joined | undefined> => {
     for await (const { name, params } of events)
-      if (name === 'invites.joined') return { state: 'joined', peer: params.peer, name: params.name, petname: '' }
+      if (name === 'invites.joined' && params.id === id && !paste.isUnderWay)
+        return { state: 'joined', peer: params.peer, name: params.name, petname: '' }
     return undefined
   })()
   try {
-    const joined = await Promise.race([pasted(context, client, lines), elsewhere])
+    const joined = await Promise.race([pasted(context, client, lines, paste), elsewhere])
     if (!joined) throw new PartylineError('local.closed', 'the offer was left without an answer')
     context.emit(joined)
     say('')
@@ -209,6 +211,7 @@ async function pasted(
   { stderr, json }: Context,
   client: Client,
   lines: AsyncIterable<string>,
+  paste: { isUnderWay: boolean },
 ): Promise<Joined | undefined> {
   let answer = ''
   for await (const line of lines) {
@@ -217,9 +220,11 @@ async function pasted(
       continue
     }
     answer = (line.includes(':') ? line : answer + line).slice(0, MAX_INPUT)
+    paste.isUnderWay = true
     try {
       return await client.call('invites.answer', { ticket: answer.trim() })
     } catch (error) {
+      paste.isUnderWay = false
       if (!(error instanceof PartylineError) || !['usage.bad-ticket', 'usage.invalid-argument'].includes(error.code))
         throw error
       if (!json) stderr.write(`partyline: ${error.message}; paste it again, or its other lines\n`)

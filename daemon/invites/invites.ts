@@ -162,10 +162,11 @@ export class Invites {
   }
 
   /** Resolves once a host that is being joined by hand has been met. Rejects with `peer.not-found` where none is, or as `join`. */
-  wait(peer: PeerId): Promise<Joined> {
+  async wait(peer: PeerId): Promise<Joined> {
     const join = this.#joins.get(peer)
-    if (!join) throw new PartylineError('peer.not-found', 'this host is not being joined')
-    return join.done
+    if (join) return join.done
+    if (this.#options.book.get(peer).trust === 'trusted') return this.#joined(peer)
+    throw new PartylineError('peer.not-found', 'this host is not being joined')
   }
 
   /** Takes the answer to an offer by hand, and meets who gave it. Rejects as `join`, or with `network.no-path`. */
@@ -275,7 +276,7 @@ export class Invites {
       forget()
     }
     const joined = this.#joined(peer)
-    publish('invites.joined', { peer, name: joined.petname || joined.name })
+    publish('invites.joined', { id: ticket.id, peer, name: joined.petname || joined.name })
     return joined
   }
 

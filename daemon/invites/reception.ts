@@ -112,7 +112,7 @@ export class Reception {
     } finally {
       forget()
     }
-    publish('invites.joined', { peer: joiner, name: book.get(joiner).petname || said })
+    publish('invites.joined', { id, peer: joiner, name: book.get(joiner).petname || said })
     publish('invites.changed', {})
   }
 
