@@ -185,7 +185,10 @@ async function untilAnswered(context: Context, client: Client, id: string): Prom
   const events = await client.events(['invites'])
   if (!json) stdout.write('\nPaste the answer here, and press Enter:\n')
   const lines = createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY })
-  signal.addEventListener('abort', () => lines.close())
+  signal.addEventListener('abort', () => {
+    lines.close()
+    void events.return?.()
+  })
   const paste = { isUnderWay: false }
   const elsewhere = (async (): Promise<Joined | undefined> => {
     for await (const { name, params } of events)
@@ -194,7 +197,8 @@ async function untilAnswered(context: Context, client: Client, id: string): Prom
     return undefined
   })()
   try {
-    const joined = await Promise.race([pasted(context, client, lines, paste), elsewhere])
+    // Where there is no keyboard the answer can only be taken by another command.
+    const joined = (await Promise.race([pasted(context, client, lines, paste), elsewhere])) ?? (await elsewhere)
     if (!joined) throw new PartylineError('local.closed', 'the offer was left without an answer')
     context.emit(joined)
     say('')
