@@ -71,6 +71,27 @@ describe('at a hub', () => {
     expect([a.refusals.snapshot(), b.refusals.snapshot(), host.refusals.snapshot()]).toEqual([{}, {}, {}])
   })
 
+  test('one that only visits leaves again, unless it joins meanwhile', async () => {
+    await using host = await HubHost.start()
+    await using guest = await HubGuest.start({})
+    const [address, ticket] = [addressOf(host), ticketOf(host)]
+    const leave = [guest.hubs.visit(address), guest.hubs.visit(ticket)]
+    await guest.untilJoined()
+    leave[0]?.()
+    expect(guest.hubs.status()).toHaveLength(1)
+    leave[1]?.()
+    leave[1]?.()
+    expect(guest.hubs.status()).toEqual([])
+    const last = guest.hubs.visit(ticket)
+    await guest.untilJoined()
+    guest.hubs.join(ticket)
+    last()
+    expect(guest.hubs.status()).toMatchObject([{ state: 'joined' }])
+    expect(() => guest.hubs.visit('nonsense')).toThrow(expect.objectContaining({ code: 'usage.invalid-argument' }))
+    for (let n = 0; n < MAX_GIVEN; n++) guest.hubs.visit(`192.0.2.${n}`)
+    expect(() => guest.hubs.visit('192.0.2.99')).toThrow(expect.objectContaining({ code: 'local.limit' }))
+  })
+
   test('people chat with a host, both ways', async () => {
     await using host = await HubHost.start()
     await using guest = await HubGuest.start({ joined: [addressOf(host)] })

@@ -203,6 +203,45 @@ describe('sessions', () => {
   })
 })
 
+describe('a peer that is about to be met', () => {
+  const WAYS = { accounts: [], hubs: [], addresses: [{ address: '203.0.113.7', port: 47_800 }] }
+
+  test('is known and can be dialled until that is over, without being listed or pushed out', async () => {
+    const book = await inMemory()
+    const told = listen(book)
+    const over = book.expect(id(1), 'anna', WAYS)
+    expect(book.get(id(1))).toMatchObject({ name: 'anna', trust: 'unknown', state: 'away' })
+    expect([book.ways(id(1)), book.addresses(id(1))]).toMatchObject([WAYS, WAYS.addresses])
+    for (let n = 2; n < MAX_STRANGERS + 10; n++) book.seen(sighting(id(n)))
+    book.seen(sighting(id(1), { name: 'anna' }))
+    book.gone(id(1), 'mdns', 'eth0')
+    expect(book.ways(id(1))).toEqual(WAYS)
+    over()
+    over()
+    expect([book.ways(id(1)).addresses, book.addresses(id(1)), book.get(id(1)).name]).toEqual([[], [], ''])
+    expect(told.filter((one) => one.endsWith('anna'))).toEqual(['changed anna', 'gone anna'])
+  })
+
+  test('stays when it was decided meanwhile, and for as long as anybody expects it', async () => {
+    const book = await inMemory()
+    const [first, second] = [book.expect(id(1), 'anna', WAYS), book.expect(id(1), 'anna', WAYS)]
+    first()
+    expect(book.ways(id(1))).toEqual(WAYS)
+    await book.setTrust(id(1), 'trusted')
+    second()
+    expect(book.get(id(1))).toMatchObject({ name: 'anna', trust: 'trusted' })
+    expect(book.ways(id(1))).toEqual(WAYS)
+  })
+
+  test('that was forgotten meanwhile leaves nothing behind', async () => {
+    const book = await inMemory()
+    const over = book.expect(id(1), 'anna', WAYS)
+    await book.forget(id(1))
+    over()
+    expect(book.get(id(1)).name).toBe('')
+  })
+})
+
 describe('what the user decides', () => {
   test('is on disk, mode 0600, when the call returns', async () => {
     const book = await open()
