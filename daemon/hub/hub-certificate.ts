@@ -1,14 +1,21 @@
 import { X509Certificate } from 'node:crypto'
 import { type Certificate, makeCertificate } from '../identity/certificate.ts'
 import type { Identity } from '../identity/key.ts'
+import { makeServerCertificate } from '../identity/server-certificate.ts'
 import type { PeerId } from '../types.ts'
 
-/** A hub's certificate as its users see it. */
-export interface HubCertificate extends Certificate {
-  /** The certificate, DER. */
-  readonly der: Uint8Array
-  /** SHA-256 of it, upper-case hexadecimal with colons, as clients and `openssl x509 -fingerprint` show it. */
-  readonly fingerprint: string
+/** A hub's certificates, both for its domain and the host's name in mDNS. */
+export interface HubCertificates {
+  /** Of the identity's own key: what hosts know the hub by. */
+  readonly host: Certificate & {
+    /** The certificate, DER. */
+    readonly der: Uint8Array
+  }
+  /** What people's clients see, of which many know no Ed25519. */
+  readonly people: Certificate & {
+    /** SHA-256 of it, upper-case hexadecimal with colons, as clients and `openssl x509 -fingerprint` show it. */
+    readonly fingerprint: string
+  }
 }
 
 /**
@@ -26,10 +33,11 @@ export function hubDomain(name: string, peer: PeerId): string {
   return `hub-${slug || peer.slice(0, 8)}.local`
 }
 
-/** The certificate of a hub: the identity's own key, for the hub's domain and the host's name in mDNS. */
-export async function makeHubCertificate(identity: Identity, domain: string): Promise<HubCertificate> {
+export async function makeHubCertificates(identity: Identity, domain: string): Promise<HubCertificates> {
   const names = [domain, `partyline-${identity.peer.slice(0, 16)}.local`]
-  const certificate = await makeCertificate(identity, names)
-  const x509 = new X509Certificate(certificate.certPem)
-  return { ...certificate, der: x509.raw, fingerprint: x509.fingerprint256 }
+  const [host, people] = await Promise.all([makeCertificate(identity, names), makeServerCertificate(identity, names)])
+  return {
+    host: { ...host, der: new X509Certificate(host.certPem).raw },
+    people: { ...people, fingerprint: new X509Certificate(people.certPem).fingerprint256 },
+  }
 }

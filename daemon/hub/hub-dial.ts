@@ -29,6 +29,8 @@ export function dialHub(target: HostPort, signal: AbortSignal): Promise<HubDoor>
       port: target.port,
       minVersion: 'TLSv1.3',
       ALPNProtocols: ['xmpp-client'],
+      // The certificate that names the host; people's clients may be shown another.
+      sigalgs: 'ed25519',
       // There is no authority to ask: the key itself is looked at below.
       rejectUnauthorized: false,
     })

@@ -24,7 +24,8 @@ interface HubListenLimits {
 }
 
 interface HubListenerOptions {
-  readonly certificate: Certificate
+  /** One of each kind of key; a client is shown the one that it prefers. */
+  readonly certificates: readonly Certificate[]
   readonly limits: HubListenLimits
   readonly clock: Clock
   readonly refusals: Refusals
@@ -50,8 +51,8 @@ export class HubListener {
   constructor(options: HubListenerOptions) {
     this.#options = options
     this.#secureContext = createSecureContext({
-      cert: options.certificate.certPem,
-      key: options.certificate.keyPem,
+      cert: options.certificates.map(({ certPem }) => certPem),
+      key: options.certificates.map(({ keyPem }) => keyPem),
       minVersion: 'TLSv1.3',
       maxVersion: 'TLSv1.3',
       secureOptions: constants.SSL_OP_NO_TICKET,

@@ -12,7 +12,7 @@ import type { Milliseconds, PeerId } from '../types.ts'
 import { bareOf } from './address.ts'
 import { CLIENT_LIMITS, type ClientLimits } from './client-stream.ts'
 import { checkCredential } from './credential.ts'
-import { type HubCertificate, hubDomain, makeHubCertificate } from './hub-certificate.ts'
+import { type HubCertificates, hubDomain, makeHubCertificates } from './hub-certificate.ts'
 import { HubConnection, type LoggedIn } from './hub-connection.ts'
 import { HubListener } from './hub-listener.ts'
 import { checkPinForm, isPin, parseNickname, randomPin } from './login.ts'
@@ -78,7 +78,7 @@ export class HubServer {
   readonly #connections = new Set<HubConnection>()
   /** Who is logged in, by local part. */
   readonly #members = new Map<string, HubConnection>()
-  #certificate: HubCertificate | undefined
+  #certificates: HubCertificates | undefined
   #listener: HubListener | undefined
   #pin: string
 
@@ -102,9 +102,9 @@ export class HubServer {
     if (this.#listener) return
     const { identity, clock, refusals, logger } = this.#options
     const { clients, perAddress, halfOpen, logIn } = this.#limits
-    this.#certificate = await makeHubCertificate(identity, this.domain)
+    this.#certificates = await makeHubCertificates(identity, this.domain)
     const listener = new HubListener({
-      certificate: this.#certificate,
+      certificates: [this.#certificates.people, this.#certificates.host],
       limits: { total: clients + SPARE_CONNECTIONS, perAddress, halfOpen, logIn },
       clock,
       refusals,
@@ -142,14 +142,14 @@ export class HubServer {
     return this.#listener?.port ?? 0
   }
 
-  /** What clients check the hub by; `''` before `start`. */
+  /** What people's clients check the hub by; `''` before `start`. */
   get certificatePem(): string {
-    return this.#certificate?.certPem ?? ''
+    return this.#certificates?.people.certPem ?? ''
   }
 
-  /** SHA-256 of the certificate, in hexadecimal with colons; `''` before `start`. */
+  /** SHA-256 of that certificate, in hexadecimal with colons; `''` before `start`. */
   get fingerprint(): string {
-    return this.#certificate?.fingerprint ?? ''
+    return this.#certificates?.people.fingerprint ?? ''
   }
 
   get counts(): { clients: number; halfOpen: number; open: number } {
@@ -239,7 +239,7 @@ export class HubServer {
   }
 
   #host(connection: HubConnection, peer: PeerId, password: string): LoggedIn | undefined {
-    const der = this.#certificate?.der
+    const der = this.#certificates?.host.der
     if (!der || !checkCredential(peer, password, der, connection.socket)) return undefined
     return { local: peer, name: `host-${peer.slice(0, 4)}`, kind: 'host' }
   }

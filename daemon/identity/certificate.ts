@@ -20,8 +20,8 @@ export interface Certificate {
 
 // Hosts on a LAN without internet have no reliable clock (one without a battery starts in 1970): the certificate is valid at
 // any time they may believe it is.
-const NOT_BEFORE = new Date('1970-01-01T00:00:00Z')
-const NOT_AFTER = new Date('9999-12-31T23:59:59Z')
+export const NOT_BEFORE = new Date('1970-01-01T00:00:00Z')
+export const NOT_AFTER = new Date('9999-12-31T23:59:59Z')
 
 /**
  * A self-signed X.509 certificate of the identity's Ed25519 key (RFC 8410), made anew at each start. With DNS names it is for clients
@@ -57,7 +57,7 @@ export async function makeCertificate(identity: Identity, names: readonly string
 }
 
 /** A positive serial number of 16 bytes that follows from what is certified. */
-function serialOf(peer: PeerId, names: readonly string[]): string {
+export function serialOf(peer: PeerId, names: readonly string[]): string {
   const digest = createHash('sha256')
     .update([peer, ...names].join(' '))
     .digest()
@@ -67,7 +67,7 @@ function serialOf(peer: PeerId, names: readonly string[]): string {
 }
 
 /** What strict clients want of a server's certificate (RFC 5280 sections 4.2.1.1, 4.2.1.2, 4.2.1.6 and 4.2.1.9). */
-async function serverExtensions(publicKey: webcrypto.CryptoKey, names: readonly string[]): Promise<Extension[]> {
+export async function serverExtensions(publicKey: webcrypto.CryptoKey, names: readonly string[]): Promise<Extension[]> {
   const keyId = createHash('sha256')
     .update(new Uint8Array(await webcrypto.subtle.exportKey('spki', publicKey)))
     .digest('hex')

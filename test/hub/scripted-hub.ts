@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls'
-import { makeHubCertificate } from '../../daemon/hub/hub-certificate.ts'
+import { makeHubCertificates } from '../../daemon/hub/hub-certificate.ts'
 import type { Identity } from '../../daemon/identity/key.ts'
 import type { HostPort } from '../../daemon/types.ts'
 import { newIdentity } from './hub-host.ts'
@@ -39,10 +39,8 @@ export class ScriptedHub implements AsyncDisposable {
   }
 
   static async start(script: Script = {}, identity: Identity = newIdentity()): Promise<ScriptedHub> {
-    const { certPem, keyPem } = await makeHubCertificate(
-      identity,
-      script.certified ?? script.domain ?? 'hub-scripted.local',
-    )
+    const { host } = await makeHubCertificates(identity, script.certified ?? script.domain ?? 'hub-scripted.local')
+    const { certPem, keyPem } = host
     const server = createServer({ cert: certPem, key: keyPem, ALPNProtocols: ['xmpp-client'], ...script.tls })
     const hub = new ScriptedHub(identity, script, server)
     server.on('secureConnection', (socket) => {

@@ -89,6 +89,15 @@ describe('a hub', () => {
     expect(fingerprints[1]).toBe(fingerprints[0])
   })
 
+  it('shows people a key that clients without Ed25519 know, and hosts the key that names it', async () => {
+    await using host = await HubHost.start()
+    const keyOf = ({ socket }: Awaited<ReturnType<HubHost['connect']>>) =>
+      socket.getPeerX509Certificate()?.publicKey.asymmetricKeyType
+    expect(keyOf(await host.connect())).toBe('ec')
+    expect(keyOf(await host.connect({ sigalgs: 'ecdsa_secp256r1_sha256' }))).toBe('ec')
+    expect(keyOf(await host.connectAsHost())).toBe('ed25519')
+  })
+
   it('takes another port where its own is in use', async () => {
     await using first = await HubHost.start()
     await using second = await HubHost.start()
@@ -188,9 +197,9 @@ describe('log-in', () => {
     await using host = await HubHost.start()
     await using other = await HubHost.start({ name: 'other' })
     const identity = newIdentity()
-    const mine = await host.connect()
+    const mine = await host.connectAsHost()
     const proof = makeCredential(identity, mine.socket)
-    for (const one of [await host.connect(), await other.connect()]) {
+    for (const one of [await host.connectAsHost(), await other.connectAsHost()]) {
       await one.open()
       expect(await one.authenticate(proof.username, proof.password)).toContain('<not-authorized/>')
     }
@@ -203,7 +212,7 @@ describe('log-in', () => {
   it('takes no proof on a connection that is over', async () => {
     await using host = await HubHost.start()
     const identity = newIdentity()
-    const { socket } = await host.connect()
+    const { socket } = await host.connectAsHost()
     const certificate = socket.getPeerX509Certificate()
     const { password } = makeCredential(identity, socket, certificate)
     const check = () => checkCredential(identity.peer, password, certificate?.raw ?? new Uint8Array(), socket)
