@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../daemon/clock.ts'
 import { Connector, type ElectedLink } from '../../daemon/connect/connector.ts'
-import { encodeGreeting } from '../../daemon/connect/greeting.ts'
+import { encodeGreeting, type Greeting, type HelloInvite, readGreeting } from '../../daemon/connect/greeting.ts'
 import { PartylineError } from '../../daemon/errors.ts'
 import type { Link } from '../../daemon/link/link.ts'
 import { createTlsDial } from '../../daemon/link/tls-dial.ts'
@@ -37,6 +37,8 @@ class Host implements AsyncDisposable {
   readonly looked: PeerId[] = []
   /** Addresses that were dialled. */
   readonly dials: string[] = []
+  /** The ticket of whom it joins. */
+  invite: HelloInvite | undefined
   way: ((peer: PeerId, failed: (error: PartylineError) => void) => void) | undefined
   stopped = 0
   received: number | undefined
@@ -68,6 +70,7 @@ class Host implements AsyncDisposable {
       isBlocked: (other) => this.blocked.has(other),
       name: () => `name of ${peer.slice(0, 4)}`,
       port: () => this.listener.port,
+      inviteFor: () => this.invite,
       greetingTimeout: GREETING_TIMEOUT,
       holds: () => ({ session: this.held, heard: true }),
       suspend: () => this.received,
@@ -277,6 +280,37 @@ describe('a blocked peer', () => {
   })
 })
 
+test('whoever joins by a ticket shows it in its greeting, and nobody else does', async () => {
+  await using a = await Host.start()
+  const { peer, certificate } = await newKey()
+  const greetings: Greeting[] = []
+  const listener = new LinkListener({
+    tls: tlsOptions(certificate),
+    limits: LIMITS,
+    refusals: new Refusals(),
+    logger: silentLogger,
+    onLink: async (link) => {
+      greetings.push(await readGreeting(link.socket))
+      link.destroy()
+    },
+  })
+  await listener.listen(0, true)
+  a.addresses.set(peer, [{ address: '127.0.0.1', port: listener.port, interface: '', lastGood: false }])
+  const invite = { id: 'mfzwizlnn5xgk', proof: Buffer.alloc(32, 7).toString('base64') }
+  a.invite = invite
+  const connecting = a.connector.connect(peer, 5000)
+  await until(() => greetings.length > 0)
+  a.invite = undefined
+  await until(() => greetings.length > 1)
+  a.connector.stop()
+  await expect(connecting).rejects.toMatchObject({ code: 'local.stopping' })
+  await listener.stop()
+  expect(greetings.slice(0, 2).map((greeting) => greeting.kind === 'session' && greeting.invite)).toEqual([
+    invite,
+    undefined,
+  ])
+})
+
 describe('a way beside dialling', () => {
   const failing = (_: PeerId, failed: (error: PartylineError) => void): void =>
     failed(new PartylineError('network.no-path', 'two symmetric NATs'))
@@ -301,6 +335,24 @@ describe('a way beside dialling', () => {
     a.way = () => {}
     await a.sees(b).connector.connect(b.peer)
     expect(a.looked).toEqual([])
+  })
+
+  test('is looked for as soon as there is one, while an address is dialled that does not answer', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    const silent = createServer(() => {})
+    await once(silent.listen(0, '127.0.0.1'), 'listening')
+    const { port } = silent.address() as AddressInfo
+    a.addresses.set(b.peer, [{ ...b.at, port }])
+    const connecting = a.connector.connect(b.peer, 5000)
+    await until(() => a.dials.length > 0)
+    const dialB = async (): Promise<void> => {
+      await a.connector.take(await a.dial(b.at, b.peer, new AbortController().signal))
+    }
+    a.way = () => void dialB()
+    const session = await connecting
+    expect(a.elected).toMatchObject([{ session }])
+    silent.close()
   })
 
   test('that does not exist says why', async () => {
