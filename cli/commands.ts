@@ -10,6 +10,7 @@ import { inviteCommands } from './commands/invites.ts'
 import { messageCommand, messagesCommand } from './commands/messages.ts'
 import { bookCommands, peersCommand } from './commands/peers.ts'
 import { presenceCommand } from './commands/presence.ts'
+import { relayCommands } from './commands/relay.ts'
 import { connectCommand, disconnectCommand, pingCommand } from './commands/sessions.ts'
 import { configCommands } from './commands/settings.ts'
 import { startCommand } from './commands/start.ts'
@@ -43,6 +44,7 @@ export const commands: readonly Command[] = [
   ...hubCommands,
   ...bookCommands,
   ...friendCommands,
+  ...relayCommands,
   ...configCommands,
   metricsCommand,
   rpcCommand,
@@ -56,6 +58,11 @@ export const groups: readonly CommandGroup[] = [
     name: 'hub',
     about: "The LAN's XMPP server: runs one here, joins others'.",
     example: 'partyline hub start --name lanparty',
+  },
+  {
+    name: 'relay',
+    about: 'Relays for trusted peers, as a STUN and TURN server.',
+    example: 'partyline relay start',
   },
   { name: 'config', about: 'Shows and changes settings.', example: 'partyline config set name den-pc' },
 ]

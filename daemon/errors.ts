@@ -148,6 +148,11 @@ export const ERRORS = {
     meaning: 'There is no such invitation, or more than one.',
     hint: 'See `partyline invite list`.',
   },
+  'local.no-relay': {
+    exit: 1,
+    meaning: 'This host is no relay.',
+    hint: 'Run `partyline relay start`.',
+  },
   'local.no-hub': {
     exit: 4,
     meaning: 'There is no such hub here.',

@@ -20,6 +20,8 @@ import type { Invites } from './invites/invites.ts'
 import { formatHostPort } from './network/network.ts'
 import type { PeerBook } from './peers/peer-book.ts'
 import type { People } from './peers/people.ts'
+import { relayHandlers } from './relay/handlers.ts'
+import type { RelayService } from './relay/relay-service.ts'
 import type { ChatService } from './services/chat.ts'
 import type { FileService } from './services/files.ts'
 import { joinStream } from './services/join-stream.ts'
@@ -49,6 +51,7 @@ export interface HandlerParts {
   readonly hub: HubService
   readonly friends: Friends
   readonly invites: Invites
+  readonly relay: RelayService
   readonly doctor: Doctor
   readonly settings: SettingsStore
   readonly name: () => string
@@ -82,6 +85,7 @@ export function createHandlers(parts: HandlerParts): Handlers {
     ...hubHandlers(parts),
     ...friendHandlers(parts),
     ...inviteHandlers(parts.invites),
+    ...relayHandlers(parts.relay, parts.people),
     'doctor.run': async ({ peer }) => ({
       checks: await parts.doctor.run(peer === undefined ? undefined : parts.people.anyone(peer)),
     }),

@@ -22,7 +22,9 @@ import { MdnsDiscovery } from './discovery/mdns/mdns.ts'
 import { Mdns } from './discovery/mdns/mdns-network.ts'
 import { Doctor } from './doctor/doctor.ts'
 import { PartylineError, toPartylineError } from './errors.ts'
+import { FriendRelays } from './friends/friend-relays.ts'
 import { Friends } from './friends/friends.ts'
+import { udpAddressOf } from './friends/udp-address.ts'
 import { createHandlers, sessionView, statisticsView } from './handlers.ts'
 import { makeCertificate } from './identity/certificate.ts'
 import { acquireHomeLock } from './identity/home-lock.ts'
@@ -45,6 +47,7 @@ import { PeerBook } from './peers/peer-book.ts'
 import { People } from './peers/people.ts'
 import { type Places, preparePlaces, resolvePlaces } from './places.ts'
 import { Refusals } from './refusals.ts'
+import { RelayService } from './relay/relay-service.ts'
 import { ChatService } from './services/chat.ts'
 import { ChatHistory } from './services/chat-history.ts'
 import { FileService } from './services/files.ts'
@@ -133,7 +136,9 @@ class Daemon implements RunningDaemon {
   readonly #connector: Connector
   readonly #sessions: SessionManager
   readonly #nat: Nat
+  readonly #relay: RelayService
   readonly #friends: Friends
+  readonly #friendRelays: FriendRelays
   readonly #keeper: Keeper
   readonly #invites: Invites
   readonly #ways: WaysExchange
@@ -198,6 +203,7 @@ class Daemon implements RunningDaemon {
     const isBlocked = book.isBlocked.bind(book)
     const ways = () =>
       ownWays({
+        self: identity.peer,
         share: settings.get('nat.share') as Share,
         hub: this.#xmpp.hub.status(),
         interfaces: this.#network.interfaces(),
@@ -389,6 +395,18 @@ class Daemon implements RunningDaemon {
       onIntroduction: () => {},
     })
     this.#xmpp.signals.add(this.#friends.signaller)
+    this.#friendRelays = new FriendRelays({
+      self: identity.peer,
+      clock,
+      refusals,
+      messages: this.#messages,
+      book,
+      sessions: linked,
+      addressOf: (peer) => udpAddressOf(this.#sessions.get(peer)?.facts, book.addresses(peer)),
+      isWanted: () => settings.get('friends.relay'),
+      credentialsFor: (peer, lifetime) => this.#relay.credentialsFor(peer, lifetime),
+      use: (servers) => this.#nat.setFriends(servers),
+    })
     this.#keeper = new Keeper({
       clock,
       random: Math.random,
@@ -416,6 +434,10 @@ class Daemon implements RunningDaemon {
       network: this.#network,
       tls,
       signals: this.#xmpp.signals,
+      relay: {
+        receive: (message, from) => this.#relay.receive(message, from),
+        receiveChannelData: (packet, from) => this.#relay.receiveChannelData(packet, from),
+      },
       // Who is seen on a network of ours or at a hub may open a session; others have to be trusted first.
       isWelcome: (peer) => book.isPresent(peer) || book.get(peer).trust === 'trusted' || this.#invites.isJoining(peer),
       onTold: (peer, addresses) => void this.#connector.dialTold(peer, addresses),
@@ -439,6 +461,16 @@ class Daemon implements RunningDaemon {
       publish,
       name: () => this.name,
       ways,
+    })
+    this.#relay = new RelayService({
+      clock,
+      logger: logger.part('relay'),
+      settings,
+      book,
+      endpoint: this.#udp,
+      certificate: { cert: tls.cert, key: tls.key },
+      secretFile: places.relaySecret,
+      publish,
     })
     this.#upgrades = new Upgrades({
       self: identity.peer,
@@ -504,6 +536,7 @@ class Daemon implements RunningDaemon {
       publish('network.changed', { appeared: [...appeared], vanished: [...vanished], altered: [...altered], slept })
       this.#udp.setInterfaces(change.interfaces)
       this.#nat.networkChanged(change.interfaces)
+      this.#relay.networkChanged(change.interfaces)
       this.#sessions.networkChanged(change.interfaces)
       for (const { facts } of this.#sessions.list()) this.#upgrades.news(facts.peer)
       this.#keeper.news()
@@ -526,6 +559,7 @@ class Daemon implements RunningDaemon {
         hub: this.#xmpp.hub,
         friends: this.#friends,
         invites: this.#invites,
+        relay: this.#relay,
         doctor,
         people,
         settings,
@@ -563,6 +597,8 @@ class Daemon implements RunningDaemon {
       await Promise.all([this.#network.start(), this.#openPort(port ?? this.#settings.get('port'), port !== undefined)])
       this.#udp.setInterfaces(this.#network.interfaces())
       this.#nat.networkChanged(this.#network.interfaces())
+      this.#relay.networkChanged(this.#network.interfaces())
+      await this.#relay.open()
       await this.#ipc.listen({ app: this.places.appSocket, control: this.places.controlSocket, appMode: 0o600 })
       await this.#discovery.start(
         { peer: this.#book.self, name: this.name, port: this.port },
@@ -610,7 +646,9 @@ class Daemon implements RunningDaemon {
     await Promise.all([this.#discovery.stop(), this.#sessions.stop(), this.#xmpp.stop()])
     this.#upgrades.stop()
     this.#keeper.stop()
+    this.#friendRelays.close()
     await this.#nat.close()
+    await this.#relay.close()
     this.#files.close()
     this.#connector.stop()
     await Promise.all([this.#ipc.stop(), this.#listener.stop(), this.#udp.close(), this.#network.stop()])
@@ -623,6 +661,7 @@ class Daemon implements RunningDaemon {
     this.#acquainting ??= this.#clock.after(ACQUAINT, () => {
       this.#acquainting = undefined
       this.#friends.changed()
+      this.#friendRelays.changed()
       this.#ways.changed()
       this.#keeper.peersChanged()
     })

@@ -13,6 +13,8 @@ export interface Places {
   readonly peers: string
   /** Invitations given out. */
   readonly invites: string
+  /** What the credentials of the relay follow from. */
+  readonly relaySecret: string
   /** Chat lines. */
   readonly chat: string
   readonly inbox: string
@@ -62,6 +64,7 @@ function layOut({ home, system = false, env, platform, userHome }: PlaceQuery): 
     identity: join(folders.data, 'identity.key'),
     peers: join(folders.data, 'peers.json'),
     invites: join(folders.data, 'invites.json'),
+    relaySecret: join(folders.data, 'relay-secret.json'),
     chat: join(folders.data, 'chat.jsonl'),
     inbox: join(folders.data, 'inbox'),
     hubCertificate: join(folders.data, 'hub.pem'),

@@ -421,6 +421,7 @@ export const METHODS = {
             'presence',
             'hub',
             'invites',
+            'relay',
             'statistics',
           ]),
         )
@@ -1069,6 +1070,11 @@ export const EVENTS = {
   'hub.changed': {
     topic: 'hub',
     about: 'The hub of this host started or stopped, a hub was joined or lost, or somebody there came or went.',
+    params: empty,
+  },
+  'relay.changed': {
+    topic: 'relay',
+    about: 'This host began or ended to relay, for somebody or at all.',
     params: empty,
   },
   'invites.changed': {

@@ -19,7 +19,7 @@ import type { PairReport } from './ice/pair-report.ts'
 import { joinSources } from './pool/candidate-source.ts'
 import { CandidatePool, type Share } from './pool/pool.ts'
 import { systemResolve } from './pool/resolver.ts'
-import { parseStunServer } from './pool/stun-server.ts'
+import { parseStunServer, type StunServer } from './pool/stun-server.ts'
 import type { NatBehaviour } from './stun/behaviour.ts'
 import { StunMessage } from './stun/message.ts'
 import { probeNat } from './stun/nat-probe.ts'
@@ -40,6 +40,11 @@ interface NatOptions {
   readonly network: Network
   readonly tls: ReturnType<typeof tlsOptions>
   readonly signals: SignalExchange
+  /** Takes what clients of a TURN server send to this port; false for what is not for one. */
+  readonly relay?: {
+    receive(message: StunMessage, from: TransportAddress): boolean
+    receiveChannelData(packet: Buffer, from: TransportAddress): boolean
+  }
   /** True for a peer that may make this host look for a way to it. */
   readonly isWelcome: (peer: PeerId) => boolean
   /** Takes a link, dialled here or there. */
@@ -71,6 +76,7 @@ export class Nat {
   readonly #carriers: UdxCarriers
   readonly #stops: readonly (() => void)[]
   #share: Share = 'all'
+  #friends: readonly StunServer[] = []
 
   constructor(options: NatOptions) {
     const { clock, logger, refusals, settings, endpoint, network, tls } = options
@@ -125,7 +131,8 @@ export class Nat {
       endpoint.handle('stun', (packet, from) => this.#stun(packet, from)),
       endpoint.handle('channel-data', (packet, from) => {
         if (this.#relays.receiveChannelData(packet, from)) return
-        if (!this.#friendRelays.receiveChannelData(packet, from)) refusals.count('peer.malformed')
+        if (this.#friendRelays.receiveChannelData(packet, from)) return
+        if (!options.relay?.receiveChannelData(packet, from)) refusals.count('peer.malformed')
       }),
       endpoint.onSendError((to, code) => this.traversal.sendFailed(to, code)),
     ]
@@ -138,9 +145,11 @@ export class Nat {
     else this.#relays.send(packet, to)
   }
 
-  /** Trusted peers that would relay for this host. */
-  setFriendRelays(servers: readonly TurnServer[]): void {
+  /** Trusted peers that would relay for this host, and tell it how it looks from where they are. */
+  setFriends(servers: readonly TurnServer[]): void {
+    this.#friends = servers.map(({ host, port }) => ({ host, port }))
     this.#friendRelays.setServers(servers)
+    this.#configure()
   }
 
   /** The interfaces there are now. */
@@ -248,7 +257,7 @@ export class Nat {
     this.#share = share
     if (isOther) this.traversal.shareChanged()
     this.#relays.setServers(share === 'none' ? [] : read('nat.turn', parseTurnServer))
-    this.#pool.configure(read('nat.stun', parseStunServer), share)
+    this.#pool.configure([...read('nat.stun', parseStunServer), ...this.#friends], share)
   }
 
   #stun(packet: Buffer, from: TransportAddress): void {
@@ -263,6 +272,7 @@ export class Nat {
       if (this.#relays.receiveStun(message, packet, from)) return
       if (this.#friendRelays.receiveStun(message, packet, from)) return
       if (this.#pool.receive(message, from)) return
+      if (this.#options.relay?.receive(message, from)) return
       // An answer would tell whoever sent it that this host is here.
       if (this.#share !== 'all') return refusals.count('policy.refused')
     }

@@ -1,6 +1,8 @@
 /** Numbers of channels (RFC 8656 section 12), from and to inclusive: what STUN, DTLS and RTP leave free (RFC 7983). */
 export const FIRST_CHANNEL = 0x4000
 export const LAST_CHANNEL = 0x4fff
+/** What clients of RFC 5766 (section 11) use as well. */
+export const LAST_OLD_CHANNEL = 0x7fff
 const HEADER = 4
 
 /** A datagram of a channel (RFC 8656 section 12.4). `data` is a view of the packet. */
@@ -21,10 +23,10 @@ export function encodeChannelData(channel: number, data: Uint8Array, padded: boo
 }
 
 /** Undefined for what is no ChannelData message, or shorter than it says. Padding may be there. */
-export function decodeChannelData(packet: Buffer): ChannelData | undefined {
+export function decodeChannelData(packet: Buffer, last: number = LAST_CHANNEL): ChannelData | undefined {
   if (packet.length < HEADER) return undefined
   const channel = packet.readUInt16BE(0)
   const end = HEADER + packet.readUInt16BE(2)
-  if (channel < FIRST_CHANNEL || channel > LAST_CHANNEL || end > packet.length) return undefined
+  if (channel < FIRST_CHANNEL || channel > last || end > packet.length) return undefined
   return { channel, data: packet.subarray(HEADER, end) }
 }

@@ -1,13 +1,8 @@
 import { longTermKey, userhash } from '../stun/attributes.ts'
 import type { IntegrityAlgorithm, StunMessage, StunWriter } from '../stun/message.ts'
 import { ATTRIBUTE } from '../stun/registry.ts'
+import { FEATURE, NONCE_COOKIE, PASSWORD_ALGORITHMS } from '../stun/security-features.ts'
 
-/** Before the security features that a nonce tells of (RFC 8489 section 9.2). */
-const NONCE_COOKIE = 'obMatJos2'
-/** Bits of the 24, leftmost first (RFC 8489 section 18.1). */
-const FEATURE = { passwordAlgorithms: 1 << 23, usernameAnonymity: 1 << 22 } as const
-/** RFC 8489 section 18.5. */
-const PASSWORD_ALGORITHMS = { md5: 1, sha256: 2 } as const
 const MAX_TEXT = 763
 
 /** What a server's challenge means for whoever answers it; `refused`: it must not be answered, and why. */

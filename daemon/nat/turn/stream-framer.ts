@@ -1,4 +1,5 @@
 import { PartylineError } from '../../errors.ts'
+import { LAST_CHANNEL } from './channel-data.ts'
 
 /** Bytes that tell how long what follows is, of STUN messages and of ChannelData alike. */
 const PREFIX = 4
@@ -13,17 +14,20 @@ export const MAX_STREAM_MESSAGE = 4096
 /** Cuts what comes over TCP or TLS into STUN messages and ChannelData (RFC 8656 section 12.5). Keeps at most one message that is not whole. */
 export class StreamFramer {
   readonly #message: (packet: Buffer) => void
+  readonly #lastChannel: number
   #rest: Buffer = Buffer.alloc(0)
 
   /** `message`: takes each message, ChannelData with its padding; a view of the chunk that brought it. */
-  constructor(message: (packet: Buffer) => void) {
+  constructor(message: (packet: Buffer) => void, lastChannel: number = LAST_CHANNEL) {
     this.#message = message
+    this.#lastChannel = lastChannel
   }
 
   /** Throws `peer.malformed` or `peer.oversized`; the stream is of no use after that. */
   push(chunk: Buffer): void {
     let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
-    for (let size = sizeOf(bytes); size !== undefined && size <= bytes.length; size = sizeOf(bytes)) {
+    const next = (): number | undefined => sizeOf(bytes, this.#lastChannel)
+    for (let size = next(); size !== undefined && size <= bytes.length; size = next()) {
       const packet = bytes.subarray(0, size)
       bytes = bytes.subarray(size)
       this.#rest = bytes
@@ -35,7 +39,7 @@ export class StreamFramer {
 }
 
 /** Bytes of the message that begins here, padding included; undefined while that is not known. */
-function sizeOf(bytes: Buffer): number | undefined {
+function sizeOf(bytes: Buffer, lastChannel: number): number | undefined {
   if (bytes.length < PREFIX) return undefined
   // It would be ChannelData of an absurd size, and says best itself what answers there: a proxy, most often.
   if (bytes.toString('latin1', 0, PREFIX) === 'HTTP')
@@ -43,7 +47,7 @@ function sizeOf(bytes: Buffer): number | undefined {
   const first = bytes[0] as number
   const length = bytes.readUInt16BE(2)
   const isStun = first < 0x04
-  if (!isStun && (first < 0x40 || first > 0x4f))
+  if (!isStun && (first < 0x40 || first > lastChannel >> 8))
     throw new PartylineError('peer.malformed', 'the server sent something that is neither STUN nor ChannelData')
   if (isStun && length % 4 !== 0)
     throw new PartylineError('peer.malformed', 'the server sent a STUN message of a length that none has')
