@@ -204,6 +204,7 @@ class Daemon implements RunningDaemon {
     const ways = () =>
       ownWays({
         self: identity.peer,
+        self: identity.peer,
         share: settings.get('nat.share') as Share,
         hub: this.#xmpp.hub.status(),
         interfaces: this.#network.interfaces(),

@@ -184,11 +184,19 @@ async function untilAnswered(context: Context, client: Client, id: string): Prom
   const { say, stdin, signal, json, stdout } = context
   const events = await client.events(['invites'])
   if (!json) stdout.write('\nPaste the answer here, and press Enter:\n')
-  const lines = createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY })
-  signal.addEventListener('abort', () => {
+  // A line that a terminal itself puts together ends after 1024 characters on macOS.
+  const terminal = stdin.isTTY === true && stdout.isTTY === true
+  const lines = createInterface({
+    input: stdin,
+    crlfDelay: Number.POSITIVE_INFINITY,
+    ...(terminal && { output: stdout, terminal }),
+  })
+  const leave = (): void => {
     lines.close()
     void events.return?.()
-  })
+  }
+  signal.addEventListener('abort', leave)
+  lines.on('SIGINT', leave)
   const paste = { isUnderWay: false }
   const elsewhere = (async (): Promise<Joined | undefined> => {
     for await (const { name, params } of events)

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../clock.ts'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import { parseHub } from '../hub/ticket.ts'
+import type { Logger } from '../logger.ts'
 import { formatHostPort } from '../network/network.ts'
 import type { PeerBook } from '../peers/peer-book.ts'
 import type { SignallerName } from '../signaling/signaller.ts'
@@ -11,12 +12,13 @@ import type { InvitationTicket, OfferTicket } from './ticket.ts'
 
 /** Signals have so long before a session is opened to carry them. */
 const HEAD_START: Milliseconds = 1500
-/** How long one attempt at a session takes at most, and the pause before the next. */
+/** How long one attempt at a session takes at most, and the pause before the next; it doubles, up to the last. */
 const DIALLING: Milliseconds = 8000
 const PAUSE: Milliseconds = 2000
+const MAX_PAUSE: Milliseconds = 60_000
 
 /** Hubs, as far as somebody is to be met there. */
-export interface HubVisits {
+interface HubVisits {
   visit(hub: string): () => void
   join(hub: string): unknown
   status(): { readonly hubs: readonly HubState[] }
@@ -33,6 +35,7 @@ interface HubState {
 /** What an approach needs of the daemon. */
 export interface ApproachParts {
   readonly clock: Clock
+  readonly logger: Logger
   readonly book: PeerBook
   readonly hubs: HubVisits
   /** The signallers that reach a peer now. */
@@ -60,6 +63,7 @@ export class Approach {
   readonly #reached = new Set<SignallerName>()
   /** What became of the last attempt at a session. */
   #dialled = ''
+  #pause = PAUSE
   #timer: Timer | undefined
   #dialTimer: Timer | undefined
   #isOver = false
@@ -74,7 +78,7 @@ export class Approach {
 
   /** Resolves once there is an answer. Rejects with `network.unreachable`, telling what was tried, or with the reason of `end`. */
   async run(): Promise<Exclude<JoinOutcome, { kind: 'unanswered' }>> {
-    const { clock, book, ticket, hubs } = this.#options
+    const { clock, book, ticket } = this.#options
     this.#releases.push(book.expect(ticket.peer, ticket.name, ticket.ways))
     try {
       for (const hub of ticket.ways.hubs) this.#visit(hub)
@@ -84,9 +88,7 @@ export class Approach {
       this.#dialTimer = clock.after(mayBeReached ? HEAD_START : 0, () => void this.#dial())
       const outcome = await this.#done.promise
       if (outcome.kind === 'unanswered') throw this.#unreachable()
-      // Where the inviter was met it will be found again.
-      if (outcome.kind === 'accepted' && this.#reached.has('hub'))
-        for (const hub of ticket.ways.hubs) if (this.#stateOf(hub)?.state === 'joined') hubs.join(hub)
+      if (outcome.kind === 'accepted' && this.#reached.has('hub')) this.#stay()
       return outcome
     } finally {
       this.#isOver = true
@@ -115,6 +117,17 @@ export class Approach {
     }
   }
 
+  /** Where the inviter was met it will be found again. */
+  #stay(): void {
+    const { ticket, hubs } = this.#options
+    for (const hub of ticket.ways.hubs)
+      try {
+        if (this.#stateOf(hub)?.state === 'joined') hubs.join(hub)
+      } catch (error) {
+        this.#options.logger.warn('a hub is not joined for good', { error: toPartylineError(error).message })
+      }
+  }
+
   #tick(): void {
     const { clock, reaches, ticket } = this.#options
     for (const name of reaches(ticket.peer)) this.#reached.add(name)
@@ -140,7 +153,9 @@ export class Approach {
       } catch (error) {
         this.#dialled = toPartylineError(error).message
       }
-    if (!this.#isOver) this.#dialTimer = clock.after(PAUSE, () => void this.#dial())
+    if (this.#isOver) return
+    this.#dialTimer = clock.after(this.#pause, () => void this.#dial())
+    this.#pause = Math.min(MAX_PAUSE, this.#pause * 2)
   }
 
   #unreachable(): PartylineError {

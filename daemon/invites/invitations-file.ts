@@ -9,7 +9,7 @@ import type { PeerId } from '../types.ts'
 
 /** Most invitations kept, and most uses of one. */
 export const MAX_INVITATIONS = 256
-export const MAX_USES = 64
+const MAX_USES = 64
 
 const peer = z.string().refine((text): text is PeerId => isPeerId(text), 'no peer id')
 const seconds = z.number().int().min(0).max(0xffff_ffff)

@@ -2,7 +2,6 @@ import type { Publish } from '../../ipc/api.ts'
 import type { Result } from '../../ipc/methods.ts'
 import { PartylineError } from '../errors.ts'
 import type { Identity } from '../identity/key.ts'
-import type { Logger } from '../logger.ts'
 import type { Ways } from '../peers/ways.ts'
 import type { Refusals } from '../refusals.ts'
 import type { SignalExchange } from '../signaling/signaller.ts'
@@ -26,11 +25,10 @@ const MEETING: Milliseconds = 60_000
 /** Hosts that are joined at one time. */
 const MAX_JOINS = 16
 /** Longest that an offer by hand may wait: ports are kept open for it. */
-export const MAX_OFFER_TIME: Milliseconds = 3_600_000
+const MAX_OFFER_TIME: Milliseconds = 3_600_000
 
 interface InvitesOptions extends Omit<ApproachParts, 'reaches' | 'send'> {
   readonly identity: Identity
-  readonly logger: Logger
   readonly refusals: Refusals
   readonly invitations: Invitations
   readonly signals: SignalExchange

@@ -6,11 +6,13 @@ import type { Share } from '../nat/pool/pool.ts'
 import { scopeOf } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import { MAX_ADDRESSES, MAX_HUBS, type Ways } from '../peers/ways.ts'
+import type { PeerId } from '../types.ts'
 
 /** Most bytes of ways in a ticket or a signal, as JSON: a QR code has to hold them. */
 const MAX_WAYS = 1500
 
 interface OwnWaysParts {
+  readonly self: PeerId
   /** Which addresses others may learn. */
   readonly share: Share
   readonly hub: HubStatus
@@ -19,7 +21,7 @@ interface OwnWaysParts {
 }
 
 /** How this host may be reached, as far as it knows by itself: at the hubs it is at or runs, and at its own addresses. */
-export function ownWays({ share, hub, interfaces, port }: OwnWaysParts): Ways {
+export function ownWays({ self, share, hub, interfaces, port }: OwnWaysParts): Ways {
   const isTold = share === 'all' && port > 0
   const own = isTold ? tellableAddresses(interfaces) : []
   const far = own.filter((address) => scopeOf(address) === 'global')
@@ -28,9 +30,11 @@ export function ownWays({ share, hub, interfaces, port }: OwnWaysParts): Ways {
     if (state !== 'joined' || !isPeerId(peer) || scopeOf(address) === 'loopback' || address.includes('%')) return []
     return [formatHubTicket({ peer, name, addresses: [{ address, port: at }] })]
   })
+  const at = hub.addresses.map((address) => ({ address, port: hub.port }))
+  const run = hub.running && isTold && at.length > 0 ? [{ peer: self, name: hub.name, addresses: at }] : []
   return {
     accounts: [],
-    hubs: joined.slice(0, MAX_HUBS),
+    hubs: [...run.map(formatHubTicket), ...joined].slice(0, MAX_HUBS),
     addresses: [...far, ...near].slice(0, MAX_ADDRESSES).map((address) => ({ address, port })),
   }
 }

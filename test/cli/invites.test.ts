@@ -157,6 +157,21 @@ test('`invite --offline` takes the answer where it is pasted, broken into lines 
   expect(daemon.calls[0]?.params).toEqual({ uses: 1, offline: true })
 })
 
+test('`invite --offline` takes a long answer on a terminal, and ends at Ctrl-C', async () => {
+  await using daemon = await FakeDaemon.start({ ...creating(), 'invites.answer': () => JOINED })
+  const typed = startCommand(command('invite'), { options: { offline: true } }, { home: daemon.home })
+  await expect.poll(typed.printed).toContain('Paste the answer here')
+  const long = `partyline:${'abcdefgh'.repeat(300)}`
+  typed.type(`${long}\r`)
+  await typed.done
+  expect(daemon.calls.at(-1)).toEqual({ method: 'invites.answer', params: { ticket: long } })
+  const left = startCommand(command('invite'), { options: { offline: true } }, { home: daemon.home })
+  const failure = expect(left.done).rejects.toMatchObject({ code: 'local.closed' })
+  await expect.poll(left.printed).toContain('Paste the answer here')
+  left.type('\u0003')
+  await failure
+})
+
 test('`invite --offline` ends when another command has taken the answer', async () => {
   await using daemon = await FakeDaemon.start(creating())
   const waiting = startCommand(command('invite'), { options: { offline: true } }, { home: daemon.home })
