@@ -104,6 +104,17 @@ describe.skipIf(missing)(`tickets${missing ? ` (skipped: ${missing})` : ''}`, ()
     expect((await b.client.call('peers.get', { peer: a.id })).route).toBe('punched')
   }, 60_000)
 
+  test('from behind NAT to a public host, by nothing but its address', async () => {
+    await using lab = await Lab.up('nat-pair', { a: 'eim', b: 'sym' })
+    const [a, b] = await Promise.all([Guest.join(lab, 'pub'), Guest.join(lab, 'b1')])
+    const created = await invite(a)
+    expect(created.ways).toMatchObject({ accounts: [], hubs: [], addresses: [{ address: '10.99.0.20' }] })
+    expect(await join(b, created.ticket)).toMatchObject({ state: 'joined', peer: a.id, petname: 'pub' })
+    await expectFriends(a, b)
+    await expectChat(b, a)
+    expect((await b.client.call('peers.get', { peer: a.id })).route).toBe('direct')
+  }, 60_000)
+
   test('where nothing reaches the inviter it is told what was tried', async () => {
     await using lab = await Lab.up('nat-pair', { a: 'eim', b: 'eim' })
     const [a, b] = await Promise.all([Guest.join(lab, 'a1'), Guest.join(lab, 'b1')])
