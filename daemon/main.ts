@@ -204,7 +204,6 @@ class Daemon implements RunningDaemon {
     const ways = () =>
       ownWays({
         self: identity.peer,
-        self: identity.peer,
         share: settings.get('nat.share') as Share,
         hub: this.#xmpp.hub.status(),
         interfaces: this.#network.interfaces(),
@@ -375,6 +374,7 @@ class Daemon implements RunningDaemon {
       publish,
       name: () => this.name,
       hubCertificate: places.hubCertificate,
+      services: (host) => this.#relay.services(host),
       onChat: (from, text, via) => this.#chat.arrived(from, text, via),
       onComposing: (from, composing) => this.#chat.composing(from, composing),
     })

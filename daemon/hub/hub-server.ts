@@ -12,6 +12,7 @@ import type { Milliseconds, PeerId } from '../types.ts'
 import { bareOf } from './address.ts'
 import { CLIENT_LIMITS, type ClientLimits } from './client-stream.ts'
 import { checkCredential } from './credential.ts'
+import type { ExternalService } from './external-services.ts'
 import { type HubCertificates, hubDomain, makeHubCertificates } from './hub-certificate.ts'
 import { HubConnection, type LoggedIn } from './hub-connection.ts'
 import { HubListener } from './hub-listener.ts'
@@ -57,6 +58,8 @@ interface HubServerOptions {
   readonly randomInt: (max: number) => number
   /** As `node:crypto` gives them. */
   readonly randomBytes: (size: number) => Buffer
+  /** STUN and TURN servers that a host, or a person, is told of. */
+  readonly services?: (host: PeerId | undefined) => readonly ExternalService[]
   /** Somebody came, went or changed presence, or the PIN changed. */
   readonly onChange: () => void
 }
@@ -83,13 +86,13 @@ export class HubServer {
   #pin: string
 
   constructor(options: HubServerOptions) {
-    const { identity, name, randomInt, randomBytes, clock, limits } = options
+    const { identity, name, randomInt, randomBytes, clock, limits, services } = options
     this.#options = options
     this.#limits = { ...DEFAULTS, ...limits }
     this.name = cleanName(name) || 'hub'
     this.domain = hubDomain(this.name, identity.peer)
     const newId = (): string => randomBytes(16).toString('hex')
-    this.#router = new Router({ domain: this.domain, name: this.name, newId })
+    this.#router = new Router({ domain: this.domain, name: this.name, newId, ...(services && { services }) })
     this.#xmpp = new XmppServer({ domain: this.domain, newId })
     this.#attempts = new LogInAttempts(clock)
     const { perAddress } = this.#limits

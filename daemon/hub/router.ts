@@ -2,8 +2,11 @@ import { Element } from 'ltx'
 import type { HubPerson } from '../../ipc/methods.ts'
 import { PartylineError } from '../errors.ts'
 import { cleanName } from '../identity/host-name.ts'
+import { isPeerId } from '../identity/peer-id.ts'
+import type { PeerId } from '../types.ts'
 import { NS } from '../xmpp/namespaces.ts'
 import { type Address, bareOf, parseAddress } from './address.ts'
+import type { ExternalService } from './external-services.ts'
 import { presenceOf } from './person-presence.ts'
 import { answerIq, type RosterItem, rosterQuery } from './server-iq.ts'
 import { errorTo, type StanzaCondition } from './stanza-error.ts'
@@ -39,6 +42,8 @@ interface RouterOptions {
   readonly name: string
   /** An id for what the hub sends of its own accord. */
   readonly newId: () => string
+  /** STUN and TURN servers for a host, or for a person. */
+  readonly services?: (host: PeerId | undefined) => readonly ExternalService[]
 }
 
 /**
@@ -145,6 +150,7 @@ export class Router {
         this.#present()
           .filter((one) => one !== sender)
           .map(itemOf),
+      services: () => this.#options.services?.(hostOf(sender)) ?? [],
     })
     return answer ? [{ to: sender.jid, element: answer }] : []
   }
@@ -229,6 +235,12 @@ export class Router {
     const error = errorTo(stanza, sender.jid, condition)
     return error ? [{ to: sender.jid, element: error }] : []
   }
+}
+
+/** Whose key somebody logged in with. */
+function hostOf({ kind, bare }: Member): PeerId | undefined {
+  const [local = ''] = bare.split('@')
+  return kind === 'host' && isPeerId(local) ? local : undefined
 }
 
 function itemOf({ bare, name }: Member): RosterItem {

@@ -1,9 +1,10 @@
 import { Element } from 'ltx'
 import { NS } from '../xmpp/namespaces.ts'
+import { answerServices, type ExternalService } from './external-services.ts'
 import { errorTo, resultTo } from './stanza-error.ts'
 
 /** What the hub itself can do, as `disco#info` tells. */
-const FEATURES = [NS.discoInfo, NS.discoItems, NS.ping, NS.roster, NS.vcard]
+const FEATURES = [NS.discoInfo, NS.discoItems, NS.ping, NS.roster, NS.vcard, NS.externalServices]
 
 /** One line of the list of contacts that the hub keeps for everybody. */
 export interface RosterItem {
@@ -19,6 +20,8 @@ interface ServerIqOptions {
   readonly name: string
   /** Everyone whom the asker has in its list. */
   readonly roster: () => readonly RosterItem[]
+  /** STUN and TURN servers for the asker. */
+  readonly services: () => readonly ExternalService[]
 }
 
 /** What the hub answers a request (`get` or `set`); what it does not know is `service-unavailable`. */
@@ -26,7 +29,7 @@ export function answerIq(
   iq: Element,
   asker: string,
   target: IqTarget,
-  { name, roster }: ServerIqOptions,
+  { name, roster, services }: ServerIqOptions,
 ): Element | undefined {
   const [query] = iq.getChildElements()
   if (!query) return errorTo(iq, asker, 'bad-request')
@@ -53,6 +56,13 @@ export function answerIq(
       if (!isGet) return errorTo(iq, asker, 'not-allowed', 'The hub keeps nothing of anybody.')
       result.c('vCard', { xmlns: NS.vcard })
       return result
+    case NS.externalServices: {
+      if (target === 'account' || !isGet) break
+      const answer = answerServices(query, services())
+      if (!answer) return errorTo(iq, asker, 'item-not-found')
+      result.cnode(answer)
+      return result
+    }
   }
   return errorTo(iq, asker, 'service-unavailable')
 }

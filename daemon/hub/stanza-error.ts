@@ -4,6 +4,7 @@ import { NS } from '../xmpp/namespaces.ts'
 /** What a client may do about an error (RFC 6120 section 8.3.2), by condition (section 8.3.3). */
 const TYPES = {
   'bad-request': 'modify',
+  'item-not-found': 'cancel',
   'jid-malformed': 'modify',
   'not-acceptable': 'modify',
   'not-allowed': 'cancel',

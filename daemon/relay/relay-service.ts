@@ -7,6 +7,7 @@ import type { Clock, Timer } from '../clock.ts'
 import type { SettingsStore } from '../config/store.ts'
 import { PartylineError } from '../errors.ts'
 import { fileError } from '../file-error.ts'
+import type { ExternalService } from '../hub/external-services.ts'
 import type { Logger } from '../logger.ts'
 import type { StunMessage } from '../nat/stun/message.ts'
 import type { TransportAddress } from '../nat/transport-address.ts'
@@ -32,6 +33,8 @@ import { UdpClient, UdpListeners } from './udp-listeners.ts'
 const REALM = 'partyline'
 /** Tells clients at the daemon's own port from those of the relay's. */
 const OWN_PORT = 'own'
+/** How long credentials are good that the hub hands out. */
+const HUB_LIFETIME: Milliseconds = 86_400_000
 /** What runs out is looked at no more often. */
 const LEAST_WAIT: Milliseconds = 1000
 
@@ -50,8 +53,8 @@ interface RelayServiceOptions {
   readonly publish: Publish
 }
 
-/** Where a STUN or TURN server is, for whoever is told (XEP-0215). */
-export interface RelayPlace {
+/** Where the relay is. */
+interface RelayPlace {
   readonly host: string
   readonly port: number
   readonly transport: TurnTransport
@@ -193,9 +196,17 @@ export class RelayService {
     return this.#credentials.issue(peer, lifetime)
   }
 
-  /** Where the relay is, while it is started. */
-  places(): readonly RelayPlace[] {
-    return this.#isRunning ? this.#turnPlaces().filter(({ port }) => port !== this.#options.endpoint.port) : []
+  /** What the hub tells of the relay (XEP-0215): trusted hosts how to relay, everybody else how to learn their address. */
+  services(host: PeerId | undefined): readonly ExternalService[] {
+    if (!this.#isRunning) return []
+    const places = this.#turnPlaces().map(({ transport, ...place }) => ({
+      ...place,
+      type: transport === 'tls' ? ('turns' as const) : ('turn' as const),
+      transport: transport === 'udp' ? ('udp' as const) : ('tcp' as const),
+    }))
+    const stun = places.filter(({ type }) => type === 'turn').map((place) => ({ ...place, type: 'stun' as const }))
+    const login = host && this.credentialsFor(host, HUB_LIFETIME)
+    return login ? [...stun, ...places.map((place) => ({ ...place, login }))] : stun
   }
 
   /** Takes what came to the daemon's own UDP port; false where that is not for a relay. */

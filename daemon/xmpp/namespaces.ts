@@ -14,6 +14,7 @@ export const NS = {
   ping: 'urn:xmpp:ping',
   nick: 'http://jabber.org/protocol/nick',
   vcard: 'vcard-temp',
+  externalServices: 'urn:xmpp:extdisco:2',
   carbons: 'urn:xmpp:carbons:2',
   hints: 'urn:xmpp:hints',
   /** Ours: a sealed signal in base64. */

@@ -7,6 +7,7 @@ import type { SettingsStore } from '../config/store.ts'
 import type { DiscoveryMethod, Prober } from '../discovery/discovery.ts'
 import type { Mdns } from '../discovery/mdns/mdns-network.ts'
 import { PresenceDiscovery } from '../discovery/presence/presence.ts'
+import type { ExternalService } from '../hub/external-services.ts'
 import { tellableAddresses } from '../hub/host-addresses.ts'
 import { HubService } from '../hub/hub-service.ts'
 import { Hubs } from '../hub/hubs.ts'
@@ -41,6 +42,8 @@ interface XmppOptions {
   readonly publish: Publish
   /** The host's name. */
   readonly name: () => string
+  /** STUN and TURN servers that the hub tells a host of, or a person. */
+  readonly services: (host: PeerId | undefined) => readonly ExternalService[]
   /** File for the hub's certificate. */
   readonly hubCertificate: string
   readonly onChat: (from: ContactId, text: string, via: 'lan' | 'hub') => void
@@ -142,6 +145,7 @@ export class Xmpp {
           name,
           randomInt,
           randomBytes,
+          services: options.services,
           onChange: () => publish('hub.changed', {}),
         })
       },

@@ -14,6 +14,7 @@ const PROMISED = [
   .split(' ')
   .concat(['config list', 'config get', 'config set', 'config reset'])
   .concat(['hub start', 'hub status', 'hub stop', 'hub pin', 'hub join', 'hub leave'])
+  .concat(['relay start', 'relay stop', 'relay status', 'relay credentials'])
   .concat(['invite', 'invite list', 'invite revoke', 'join'])
 
 const names = commands.map(({ name }) => name)
