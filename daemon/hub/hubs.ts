@@ -13,6 +13,7 @@ import type { SignalExchange, Signaller } from '../signaling/signaller.ts'
 import { AVAILABLE, type ContactId, type HostPort, type Milliseconds, type PeerId, type Presence } from '../types.ts'
 import type { Contacts } from '../xmpp/contacts.ts'
 import { NS } from '../xmpp/namespaces.ts'
+import { StanzaSignals } from '../xmpp/stanza-signals.ts'
 import { AddressExchange } from './address-exchange.ts'
 import type { Found } from './address-watch.ts'
 import { HubChat } from './hub-chat.ts'
@@ -21,7 +22,6 @@ import { HubMembership, type HubWay } from './hub-membership.ts'
 import { hostPresence } from './hub-presence.ts'
 import type { HubMember } from './hub-roster.ts'
 import { HubSightings } from './hub-sightings.ts'
-import { HubSignals } from './hub-signals.ts'
 import { parseHub } from './ticket.ts'
 
 /** Most hubs that are given; those that mDNS finds are bounded on their own. */
@@ -82,7 +82,7 @@ export class Hubs implements DiscoveryMethod, Signaller {
   readonly #options: HubsOptions
   readonly #discovery: HubDiscovery
   readonly #chat: HubChat
-  readonly #signals: HubSignals
+  readonly #signals: StanzaSignals
   readonly #hubs = new Set<HubMembership>()
   readonly #left = new Set<PeerId>()
   #created = 0
@@ -104,7 +104,7 @@ export class Hubs implements DiscoveryMethod, Signaller {
       onLost: (key) => this.#lost(key),
     })
     this.#chat = new HubChat(options)
-    this.#signals = new HubSignals({ clock, refusals })
+    this.#signals = new StanzaSignals({ clock, refusals })
   }
 
   // As a discovery method

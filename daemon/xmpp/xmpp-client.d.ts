@@ -31,6 +31,8 @@ declare module '@xmpp/client' {
     readonly options: { domain: string }
     readonly jid: { toString(): string } | null
     readonly reconnect: { stop(): void }
+    /** Those of the package `saslmechanisms`, the best first. */
+    readonly saslFactory: { readonly _mechs: { readonly name: string; readonly mech: unknown }[] }
     readonly iqCaller: { readonly handlers: ReadonlyMap<string, { reject(reason: Error): void }> }
     connect(service: string): Promise<void>
     open(options: { readonly domain: string }): Promise<unknown>
@@ -40,6 +42,7 @@ declare module '@xmpp/client' {
     readonly service: string
     readonly domain: string
     readonly timeout: number
+    readonly resource?: string
     readonly credentials: (authenticate: Authenticate, mechanisms: readonly string[]) => Promise<void>
   }): Client
 }
