@@ -11,6 +11,7 @@ import type { Milliseconds } from '../types.ts'
 import { NS } from './namespaces.ts'
 import { discoInfoAnswer, errorAnswer, resultAnswer, xml } from './stanzas.ts'
 import type { Mechanism, StreamLogIn } from './stream-log-in.ts'
+import type { StreamManagement } from './stream-management.ts'
 import { XmlReader } from './xml-reader.ts'
 
 /** How long a log-in may take. */
@@ -50,10 +51,14 @@ export interface ClientConnectionOptions {
   readonly patience: Milliseconds
   /** Connects, with TLS, and judges whose server it is. */
   readonly open: (signal: AbortSignal) => Promise<Door>
+  /** Of a stream that is to outlive its connection. */
+  readonly management?: StreamManagement
   /** True for the address that a log-in has to give us. */
   readonly isOwn: (jid: string, domain: string) => boolean
   /** Messages and presence, once logged in; requests that nobody else answers. */
   readonly onStanza: (stanza: Element) => void
+  /** A request of the server; what answers it. Undefined for one that is answered as others are. */
+  readonly onRequest?: (iq: Element) => Element | undefined
   /** Once, for a connection that had logged in. */
   readonly onClosed: (reason: PartylineError) => void
 }
@@ -67,12 +72,16 @@ export class ClientConnection {
   readonly #timers = new Set<Timer>()
   /** Messages and pings that wait for an answer, by id. */
   readonly #awaited = new Map<string, (outcome: 'delivered' | 'refused' | 'lost') => void>()
+  /** Questions to the server. */
+  readonly #asked = new Map<string, (answer: Element | undefined) => void>()
   #socket: TLSSocket | undefined
   #reader = new XmlReader()
   #logIn: StreamLogIn | undefined
   #domain = ''
   #jid = ''
   #heard: Milliseconds = 0
+  /** What came together with the end of the log-in. */
+  readonly #early: Element[] = []
   #reason: PartylineError | undefined
 
   constructor(options: ClientConnectionOptions) {
@@ -98,7 +107,7 @@ export class ClientConnection {
 
   /** Connects and logs in. Rejects with why it cannot, and then `onClosed` is not called. */
   async connect(): Promise<void> {
-    const { who, patience, open, isOwn } = this.#options
+    const { who, patience, open, isOwn, management } = this.#options
     const unanswered = this.#after(patience, () => this.#abort.abort())
     try {
       // Loaded by those who log in somewhere: the package is a fifth of the daemon's memory.
@@ -115,6 +124,7 @@ export class ClientConnection {
       this.#logIn = new LogIn({
         ...log,
         who,
+        resume: management?.resumption,
         domain,
         write: (text, done) => void socket.write(text, done),
         onStream: () => {
@@ -126,6 +136,8 @@ export class ClientConnection {
       if (this.#reason) throw this.#reason
       if (!isOwn(jid, domain)) throw new PartylineError('peer.malformed', `${who} gave us the address of somebody else`)
       this.#jid = jid
+      this.#manage(this.#logIn)
+      for (const element of this.#early.splice(0)) this.#take(element)
       this.#watch(SILENCE)
     } catch (error) {
       this.#end(toPartylineError(error))
@@ -137,7 +149,7 @@ export class ClientConnection {
   send(stanza: Element): boolean {
     const { isOpen } = this
     if (!isOpen || !this.#socket || this.#socket.writableLength > MAX_UNSENT / 2) return false
-    this.#socket.write(stanza.toString())
+    this.#write(stanza)
     return true
   }
 
@@ -166,7 +178,7 @@ export class ClientConnection {
       const timer = this.#after(patience, () => settle('delivered'))
       this.#awaited.set(id, settle)
       this.#awaited.set(`${id}-done`, (how) => settle(how === 'lost' ? 'lost' : 'delivered'))
-      this.#socket?.write(message.toString())
+      this.#write(message)
       this.#ping(`${id}-done`)
     })
     if (outcome === 'refused')
@@ -175,6 +187,22 @@ export class ClientConnection {
         `${this.#options.who} could not deliver it: nobody is there under this address`,
       )
     if (outcome === 'lost') throw this.#lost()
+  }
+
+  /** Asks the server something; undefined where it does not answer within `patience`, or is gone. */
+  ask(question: Element, patience: Milliseconds): Promise<Element | undefined> {
+    if (!this.isOpen || this.#asked.size >= MAX_AWAITED) return Promise.resolve(undefined)
+    const id = randomUUID()
+    return new Promise((resolve) => {
+      const settle = (answer: Element | undefined): void => {
+        this.#asked.delete(id)
+        timer.cancel()
+        resolve(answer)
+      }
+      const timer = this.#after(patience, () => settle(undefined))
+      this.#asked.set(id, settle)
+      this.#write(xml('iq', { type: 'get', id, to: this.#domain }, question))
+    })
   }
 
   /** There is reason to doubt the connection: it ends where its own address is none of ours any more, and else the server has to answer soon. */
@@ -244,22 +272,53 @@ export class ClientConnection {
 
   #take(element: Element): void {
     if (element.is('error', NS.stream)) this.#end(streamError(element, this.#options.who))
+    else if (!this.isOpen && this.#logIn?.isDone) this.#early.push(element)
     else if (!this.isOpen) this.#logIn?.take(element)
-    else if (element.is('iq', NS.client)) this.#takeIq(element)
+    else if (element.getNS() === NS.management) this.#takeManagement(element)
+    else this.#takeStanza(element)
+  }
+
+  #takeStanza(element: Element): void {
+    this.#options.management?.came()
+    if (element.is('iq', NS.client)) this.#takeIq(element)
     else if (element.is('message', NS.client) && element.attrs.type === 'error')
       this.#awaited.get(element.attrs.id ?? '')?.('refused')
     else if (element.is('message', NS.client) || element.is('presence', NS.client)) this.#options.onStanza(element)
   }
 
+  #write(stanza: Element): void {
+    const text = stanza.toString()
+    this.#options.management?.sent(text)
+    this.#socket?.write(text)
+  }
+
+  /** Begins to count stanzas, or goes on with a stream that was cut. */
+  #manage({ resumed, offersManagement }: StreamLogIn): void {
+    const { management } = this.#options
+    if (!management) return
+    if (resumed) for (const stanza of management.resumed(resumed)) this.#socket?.write(stanza)
+    else if (offersManagement) this.#socket?.write(management.begin(this.#jid).toString())
+    else management.end()
+  }
+
+  #takeManagement(element: Element): void {
+    const answer = this.#options.management?.take(element)
+    if (answer) this.#socket?.write(answer.toString())
+  }
+
   #takeIq(iq: Element): void {
     const { type, id = '', from = this.#domain } = iq.attrs
-    if (type === 'result' || type === 'error') this.#awaited.get(id)?.('delivered')
-    else if (from === this.#domain) this.send(answerTo(iq, this.#jid))
+    if (type === 'result' || type === 'error') {
+      if (from === this.#domain) this.#asked.get(id)?.(iq)
+      this.#awaited.get(id)?.('delivered')
+      return
+    }
+    if (from === this.#domain) this.send(this.#options.onRequest?.(iq) ?? answerTo(iq, this.#jid))
     else this.answer(answerTo(iq, this.#jid))
   }
 
   #ping(id: string): void {
-    this.#socket?.write(xml('iq', { type: 'get', id, to: this.#domain }, xml('ping', { xmlns: NS.ping })).toString())
+    this.#write(xml('iq', { type: 'get', id, to: this.#domain }, xml('ping', { xmlns: NS.ping })))
   }
 
   /** Asks a silent server whether it is there. */
@@ -286,10 +345,12 @@ export class ClientConnection {
     if (this.#reason) return
     this.#reason = reason
     this.#abort.abort()
+    this.#options.management?.pause()
     for (const timer of this.#timers) timer.cancel()
     this.#timers.clear()
     this.#logIn?.abandon(reason)
     for (const settle of [...this.#awaited.values()]) settle('lost')
+    for (const settle of [...this.#asked.values()]) settle(undefined)
   }
 
   #lost(): PartylineError {

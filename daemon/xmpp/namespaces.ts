@@ -17,6 +17,8 @@ export const NS = {
   externalServices: 'urn:xmpp:extdisco:2',
   carbons: 'urn:xmpp:carbons:2',
   hints: 'urn:xmpp:hints',
+  management: 'urn:xmpp:sm:3',
+  tls: 'urn:ietf:params:xml:ns:xmpp-tls',
   /** Ours: a sealed signal in base64. */
   signal: 'urn:partyline:signal:0',
   /** Ours: proof of a host's identity on a serverless stream. */

@@ -6,6 +6,7 @@ import { PartylineError } from '../errors.ts'
 import { NS } from './namespaces.ts'
 import { ScramMechanism } from './scram.ts'
 import { xml } from './stanzas.ts'
+import type { Resumption } from './stream-management.ts'
 
 const NS_SASL = 'urn:ietf:params:xml:ns:xmpp-sasl'
 const NS_BIND = 'urn:ietf:params:xml:ns:xmpp-bind'
@@ -25,6 +26,8 @@ interface LogInOptions {
   /** Wished for as the last part of the address; the server picks one where this is absent. */
   readonly resource?: string
   readonly write: (xml: string, done: (error?: Error | null) => void) => void
+  /** A stream that is to go on (XEP-0198), if the server still has it. */
+  readonly resume?: Resumption | undefined
   /** The package waits for a new stream: what comes next has a header of its own. */
   readonly onStream: () => void
 }
@@ -34,6 +37,15 @@ interface LogInOptions {
  * but what these three take: so a server can neither make it send the credential in another way, nor go elsewhere, nor keep queues.
  */
 export class StreamLogIn {
+  /** The server counts stanzas (XEP-0198). */
+  offersManagement = false
+  /** `done` is settled, or about to be. */
+  isDone = false
+  /** How a stream went on, instead of a new one. */
+  resumed: Element | undefined
+  /** What was offered after the log-in, while a stream is asked to go on. */
+  #held: Element | undefined
+  readonly #settle: { readonly resolve: (jid: string) => void; readonly reject: (error: PartylineError) => void }
   /** Resolves to the full address that was bound. Rejects with `peer.not-authorized`, `peer.busy` or `peer.malformed`. */
   readonly done: Promise<string>
   readonly #client: Client
@@ -46,9 +58,13 @@ export class StreamLogIn {
     this.#client = this.#createClient(options)
     const { promise, resolve, reject } = Promise.withResolvers<string>()
     this.done = promise
+    this.#settle = { resolve, reject }
     // Whoever waits for `done` is told; without this the process would be, too, when nobody does any more.
     promise.catch(() => {})
-    this.#client.on('online', () => resolve(String(this.#client.jid)))
+    this.#client.on('online', () => {
+      this.isDone = true
+      resolve(String(this.#client.jid))
+    })
     this.#client.on('error', (error: unknown) => reject(refusalOf(error, options.who)))
     this.#start(options.domain).catch((error: unknown) => reject(refusalOf(error, options.who)))
   }
@@ -61,6 +77,8 @@ export class StreamLogIn {
   /** What came on the stream before `done`. Throws where the package cannot read it. */
   take(element: Element): void {
     const isOffer = element.is('features', NS.stream)
+    if (isOffer && this.#resumes(element)) return
+    if (element.getNS() === NS.management) return this.#takeManagement(element)
     if (isOffer) prune(element, this.#options.mechanisms)
     const isAnswer = element.is('iq', NS.client) && (element.attrs.type === 'result' || element.attrs.type === 'error')
     if (!isOffer && !isAnswer && element.getNS() !== NS_SASL) return
@@ -68,6 +86,34 @@ export class StreamLogIn {
     // The package would read them as addresses, and throw where they are none.
     for (const name of ['from', 'to']) delete element.attrs[name]
     this.#parser?.emit('element', element)
+  }
+
+  /** Asks for the stream to go on, where the server can do that; true while its answer is waited for. */
+  #resumes(features: Element): boolean {
+    if (features.getChild('mechanisms', NS_SASL)) return false
+    this.offersManagement = features.getChild('sm', NS.management) !== undefined
+    const { resume, write } = this.#options
+    if (!resume || !this.offersManagement) return false
+    this.#held = features
+    write(
+      xml('resume', { xmlns: NS.management, previd: resume.id, h: String(resume.received) }).toString(),
+      (error) => error && this.#settle.reject(refusalOf(error, this.#options.who)),
+    )
+    return true
+  }
+
+  #takeManagement(answer: Element): void {
+    const { resume } = this.#options
+    const features = this.#held
+    if (!features || !resume) return
+    this.#held = undefined
+    if (answer.is('resumed')) {
+      this.resumed = answer
+      this.isDone = true
+      return this.#settle.resolve(resume.jid)
+    }
+    prune(features, this.#options.mechanisms)
+    this.#parser?.emit('element', features)
   }
 
   /** Gives up. Safe when it is done. */
