@@ -21,8 +21,6 @@ import type { TurnClient } from './turn-client.ts'
 /** RFC 8656 sections 3.2 and 7.2. */
 const LIFETIME: Milliseconds = 600_000
 const MAX_LIFETIME: Milliseconds = 3_600_000
-/** Peers in one CreatePermission that are looked at. */
-const MAX_PEERS = 64
 
 /** Comprehension-required attributes that the server knows; DONT-FRAGMENT asks for what is done anyway. */
 const KNOWN: ReadonlySet<number> = new Set([
@@ -333,7 +331,7 @@ export class TurnServer {
     const allocation = this.#own(proven)
     if (!allocation) return
     const values = message.all(ATTRIBUTE.xorPeerAddress)
-    const peers = values.slice(0, MAX_PEERS).flatMap((value) => readPeer(value, message.transaction) ?? [])
+    const peers = values.flatMap((value) => readPeer(value, message.transaction) ?? [])
     if (peers.length === 0) return this.#refuse(proven, values.length === 0 ? ERROR.badRequest : ERROR.forbidden)
     if (peers.length < values.length) return this.#refuse(proven, ERROR.forbidden)
     const code = this.#forbids(allocation, peers)
