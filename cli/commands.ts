@@ -1,4 +1,5 @@
 import type { Command, CommandGroup } from './command.ts'
+import { accountCommands } from './commands/accounts.ts'
 import { chatCommand } from './commands/chat.ts'
 import { daemonCommand } from './commands/daemon.ts'
 import { doctorCommand } from './commands/doctor.ts'
@@ -9,6 +10,7 @@ import { hubCommands } from './commands/hub.ts'
 import { inviteCommands } from './commands/invites.ts'
 import { messageCommand, messagesCommand } from './commands/messages.ts'
 import { bookCommands, peersCommand } from './commands/peers.ts'
+import { policyCommands } from './commands/policy.ts'
 import { presenceCommand } from './commands/presence.ts'
 import { relayCommands } from './commands/relay.ts'
 import { connectCommand, disconnectCommand, pingCommand } from './commands/sessions.ts'
@@ -41,9 +43,11 @@ export const commands: readonly Command[] = [
   messageCommand,
   messagesCommand,
   ...inviteCommands,
+  ...accountCommands,
   ...hubCommands,
   ...bookCommands,
   ...friendCommands,
+  ...policyCommands,
   ...relayCommands,
   ...configCommands,
   metricsCommand,
@@ -54,6 +58,11 @@ export const commands: readonly Command[] = [
 
 /** The first words of commands of two. */
 export const groups: readonly CommandGroup[] = [
+  {
+    name: 'account',
+    about: 'XMPP accounts, so that friends anywhere find this host.',
+    example: 'partyline account add anna@example.org',
+  },
   {
     name: 'hub',
     about: "The LAN's XMPP server: runs one here, joins others'.",

@@ -109,6 +109,21 @@ export const ERRORS = {
     meaning: 'The settings file cannot be read; it was left as it is.',
     hint: 'Mend the file, or move it away.',
   },
+  'local.accounts-damaged': {
+    exit: 1,
+    meaning: 'The file of XMPP accounts cannot be read; it was left as it is.',
+    hint: 'Mend accounts.json, or move it away and add the accounts again.',
+  },
+  'local.accounts-exposed': {
+    exit: 1,
+    meaning: 'The file of XMPP accounts can be read by other users.',
+    hint: 'Run `chmod 600` on it, and change the passwords.',
+  },
+  'local.no-account': {
+    exit: 4,
+    meaning: 'There is no such XMPP account here.',
+    hint: 'See `partyline account list`.',
+  },
   'local.peers-damaged': {
     exit: 1,
     meaning: 'The peer book cannot be read; it was left as it is.',
@@ -326,6 +341,21 @@ export const ERRORS = {
 
   'policy.blocked': { exit: 5, meaning: 'The peer is blocked here.', hint: 'Run `partyline trust PEER` to undo it.' },
   'policy.refused': { exit: 5, meaning: 'The peer refused.', hint: 'Ask its user.' },
+  'policy.asking': {
+    exit: 5,
+    meaning: "The peer's owner has been asked, and has not answered yet.",
+    hint: 'Try again once they have accepted (`partyline requests` there).',
+  },
+  'policy.no-request': {
+    exit: 4,
+    meaning: 'This peer does not ask for anything.',
+    hint: 'See `partyline requests`.',
+  },
+  'policy.metered': {
+    exit: 5,
+    meaning: 'The network that leads to the peer is metered, and not to be used for this.',
+    hint: 'See `policy.on-metered` and `policy.metered` (`partyline policy`).',
+  },
   'policy.not-trusted': {
     exit: 5,
     meaning: 'The peer is not trusted here.',

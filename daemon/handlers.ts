@@ -8,6 +8,8 @@ import type {
   StatisticsView,
   StatusView,
 } from '../ipc/methods.ts'
+import type { Accounts } from './accounts/accounts.ts'
+import { accountHandlers } from './accounts/handlers.ts'
 import { needsRestart, type SettingsStore } from './config/store.ts'
 import type { Doctor } from './doctor/doctor.ts'
 import { PartylineError } from './errors.ts'
@@ -20,6 +22,8 @@ import type { Invites } from './invites/invites.ts'
 import { formatHostPort } from './network/network.ts'
 import type { PeerBook } from './peers/peer-book.ts'
 import type { People } from './peers/people.ts'
+import type { Access } from './policy/access.ts'
+import { policyHandlers } from './policy/handlers.ts'
 import { relayHandlers } from './relay/handlers.ts'
 import type { RelayService } from './relay/relay-service.ts'
 import type { ChatService } from './services/chat.ts'
@@ -49,8 +53,10 @@ export interface HandlerParts {
   readonly chat: ChatService
   readonly presence: PresenceService
   readonly hub: HubService
+  readonly accounts: Accounts
   readonly friends: Friends
   readonly invites: Invites
+  readonly access: Access
   readonly relay: RelayService
   readonly doctor: Doctor
   readonly settings: SettingsStore
@@ -83,8 +89,10 @@ export function createHandlers(parts: HandlerParts): Handlers {
     ...chatHandlers(parts),
     ...presenceHandlers(parts),
     ...hubHandlers(parts),
+    ...accountHandlers(parts.accounts),
     ...friendHandlers(parts),
     ...inviteHandlers(parts.invites),
+    ...policyHandlers(parts),
     ...relayHandlers(parts.relay, parts.people),
     'doctor.run': async ({ peer }) => ({
       checks: await parts.doctor.run(peer === undefined ? undefined : parts.people.anyone(peer)),

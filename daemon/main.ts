@@ -7,6 +7,7 @@ import { homedir, hostname } from 'node:os'
 import type { Publish } from '../ipc/api.ts'
 import type { StatusView } from '../ipc/methods.ts'
 import { IpcServer } from '../ipc/server.ts'
+import { Accounts } from './accounts/accounts.ts'
 import { type Clock, systemClock, type Timer } from './clock.ts'
 import { SettingsStore } from './config/store.ts'
 import { Connector } from './connect/connector.ts'
@@ -39,13 +40,13 @@ import { tlsOptions } from './link/tls-options.ts'
 import { createLogger, type LogEntry, type Logger } from './logger.ts'
 import { renderMetrics } from './metrics.ts'
 import { Nat } from './nat/nat.ts'
-import type { Share } from './nat/pool/pool.ts'
 import type { Network } from './network/network.ts'
 import { SystemNetwork } from './network/system-network.ts'
 import { UdpEndpoint } from './network/udp-endpoint.ts'
 import { PeerBook } from './peers/peer-book.ts'
 import { People } from './peers/people.ts'
 import { type Places, preparePlaces, resolvePlaces } from './places.ts'
+import { Access } from './policy/access.ts'
 import { Refusals } from './refusals.ts'
 import { RelayService } from './relay/relay-service.ts'
 import { ChatService } from './services/chat.ts'
@@ -137,9 +138,11 @@ class Daemon implements RunningDaemon {
   readonly #sessions: SessionManager
   readonly #nat: Nat
   readonly #relay: RelayService
+  readonly #accounts: Accounts
   readonly #friends: Friends
   readonly #friendRelays: FriendRelays
   readonly #keeper: Keeper
+  readonly #access: Access
   readonly #invites: Invites
   readonly #ways: WaysExchange
   readonly #upgrades: Upgrades
@@ -201,13 +204,15 @@ class Daemon implements RunningDaemon {
     this.#resolveStopped = resolve
     const publish: Publish = (event, params) => this.#ipc.publish(event, params)
     const isBlocked = book.isBlocked.bind(book)
-    const ways = () =>
+    const ways = (peer?: Identity['peer']) =>
       ownWays({
         self: identity.peer,
-        share: settings.get('nat.share') as Share,
+        share: this.#access.policy.share(peer).value,
         hub: this.#xmpp.hub.status(),
         interfaces: this.#network.interfaces(),
         port: this.port,
+        accounts: this.#accounts.jids(),
+        mapped: this.#nat.mapped(),
       })
 
     this.#network = new SystemNetwork({
@@ -216,6 +221,25 @@ class Daemon implements RunningDaemon {
       include: options.interfaces ?? settings.get('network.interfaces'),
       exclude: settings.get('network.exclude'),
     })
+
+    this.#access = new Access({
+      clock,
+      logger: logger.part('policy'),
+      refusals,
+      settings,
+      book,
+      interfaces: () => this.#network.interfaces(),
+      platform: process.platform,
+      env: options.env,
+      signals: () => this.#xmpp.signals,
+      admitsBearer: (peer, invite) => this.#invites.admitsBearer(peer, invite),
+      onNotice: (peer, notice) => this.#connector.noticed(peer, notice),
+      onChange: () => this.#policyChanged(),
+      publish,
+    })
+    const { policy, gate } = this.#access
+    const dialable = (peer: Identity['peer']) =>
+      book.addresses(peer).filter(({ address }) => policy.mayDial(peer, address))
 
     // Links: the port, dialling, and the election of one link per peer.
     const handshake = settings.get('link.handshake-timeout')
@@ -231,9 +255,10 @@ class Daemon implements RunningDaemon {
         reaches: (peer) => this.#nat.traversal.reaches(peer),
         look: (peer, failed) => this.#nat.traversal.look(peer, failed),
       },
-      addressesOf: (peer) => book.addresses(peer),
+      addressesOf: dialable,
       interfaces: () => this.#network.interfaces(),
       isBlocked,
+      gate,
       name: () => this.name,
       port: () => this.port,
       inviteFor: (peer) => this.#invites.inviteFor(peer),
@@ -263,6 +288,7 @@ class Daemon implements RunningDaemon {
       refusals,
       endpoint: this.#udp,
       send: (packet, to) => this.#nat.send(packet, to),
+      mayLeave: (peer, to) => policy.mayLeave(peer, to),
       interfaces: () => this.#network.interfaces(),
     })
 
@@ -281,7 +307,9 @@ class Daemon implements RunningDaemon {
       idleClose: () => settings.get('session.idle-close'),
       onMessage: (message) => this.#messages.take(message),
       onStream: (stream) => {
-        if (this.#files.admits(stream.peer, stream.service)) this.#streams.take(stream)
+        const facts = this.#sessions.get(stream.peer)?.facts
+        if (!this.#access.admitsStream(stream.peer, facts)) stream.refuse('policy.refused')
+        else if (this.#files.admits(stream.peer, stream.service)) this.#streams.take(stream)
         else stream.refuse('peer.no-service')
       },
       onOpened: (session, { name, port }) => {
@@ -337,7 +365,11 @@ class Daemon implements RunningDaemon {
     })
     this.#streams = new StreamService({
       clock,
-      open,
+      open: async (peer) => {
+        const session = await open(peer)
+        policy.checkUse(session.facts, 'bulk')
+        return session
+      },
       onClosed: ({ id, peer, service }, { clean }) => publish('streams.closed', { stream: id, peer, service, clean }),
     })
     this.#files = new FileService({
@@ -357,6 +389,7 @@ class Daemon implements RunningDaemon {
       refusals,
       endpoint: this.#udp,
       broadcast: settings.get('discovery.beacon'),
+      mayAnswer: (peer, address) => gate.mayAnswer(peer, policy.originAt(address)),
     })
     const mdns = new Mdns({ clock, logger: logger.part('mdns'), refusals })
     this.#xmpp = new Xmpp({
@@ -371,6 +404,8 @@ class Daemon implements RunningDaemon {
       prober: beacon,
       hears: (peer, at) => beacon.hears(peer, at),
       dial: (target) => this.#connector.probe(target),
+      tellable: (peer, addresses) => policy.addresses(peer, addresses),
+      mayAsk: (peer, address) => policy.mayAsk(peer, address),
       publish,
       name: () => this.name,
       hubCertificate: places.hubCertificate,
@@ -391,10 +426,27 @@ class Daemon implements RunningDaemon {
       book,
       sessions: linked,
       isWanted: () => settings.get('friends.signals'),
-      mayCarry: () => true,
+      mayCarry: (peer) => policy.mayCarry(peer).value,
       onReach: () => this.#keeper.news(),
-      onIntroduction: () => {},
+      onIntroduction: (introduction) => this.#access.introduced(introduction),
     })
+    this.#accounts = new Accounts({
+      self: identity.peer,
+      clock,
+      logger: logger.part('accounts'),
+      refusals,
+      book,
+      publish,
+      file: places.accounts,
+      random: Math.random,
+      usesServers: () => settings.get('accounts.use-servers'),
+      onChanged: () => {
+        this.#nat.serversChanged()
+        this.#keeper.news()
+        this.#acquaint()
+      },
+    })
+    this.#xmpp.signals.add(this.#accounts.signaller)
     this.#xmpp.signals.add(this.#friends.signaller)
     this.#friendRelays = new FriendRelays({
       self: identity.peer,
@@ -405,7 +457,8 @@ class Daemon implements RunningDaemon {
       sessions: linked,
       addressOf: (peer) => udpAddressOf(this.#sessions.get(peer)?.facts, book.addresses(peer)),
       isWanted: () => settings.get('friends.relay'),
-      credentialsFor: (peer, lifetime) => this.#relay.credentialsFor(peer, lifetime),
+      credentialsFor: (peer, lifetime) =>
+        policy.mayRelay(peer).value ? this.#relay.credentialsFor(peer, lifetime) : undefined,
       use: (servers) => this.#nat.setFriends(servers),
     })
     this.#keeper = new Keeper({
@@ -414,7 +467,7 @@ class Daemon implements RunningDaemon {
       isWanted: () => settings.get('session.keep-trusted'),
       peers: () => book.far(),
       hasSession: (peer) => this.#sessions.get(peer) !== undefined,
-      hasWay: (peer) => book.addresses(peer).length > 0 || this.#nat.traversal.reaches(peer),
+      hasWay: (peer) => dialable(peer).length > 0 || this.#nat.traversal.reaches(peer),
       open,
     })
     this.#ways = new WaysExchange({
@@ -435,12 +488,13 @@ class Daemon implements RunningDaemon {
       network: this.#network,
       tls,
       signals: this.#xmpp.signals,
+      servers: () => this.#accounts.servers(),
       relay: {
         receive: (message, from) => this.#relay.receive(message, from),
         receiveChannelData: (packet, from) => this.#relay.receiveChannelData(packet, from),
       },
-      // Who is seen on a network of ours or at a hub may open a session; others have to be trusted first.
-      isWelcome: (peer) => book.isPresent(peer) || book.get(peer).trust === 'trusted' || this.#invites.isJoining(peer),
+      disclosure: policy,
+      isWelcome: (peer) => this.#access.welcomes(peer),
       onTold: (peer, addresses) => void this.#connector.dialTold(peer, addresses),
       onLink: (link) => void (link.dialled ? this.#connector.take(link) : this.#connector.accept(link, () => {})),
     })
@@ -477,7 +531,7 @@ class Daemon implements RunningDaemon {
       self: identity.peer,
       clock,
       interfaces: () => this.#network.interfaces(),
-      addressesOf: (peer) => book.addresses(peer),
+      addressesOf: dialable,
       openAddress: (peer) => this.#nat.traversal.openAddress(peer),
       present: (peer) => {
         const facts = this.#sessions.get(peer)?.facts
@@ -525,6 +579,7 @@ class Daemon implements RunningDaemon {
     })
     book.onChange((peer, change) => {
       if (isBlocked(peer)) this.#nat.traversal.drop(peer)
+      this.#nat.policyChanged()
       this.#acquaint()
       if (change === 'gone') return publish('peers.gone', { id: peer, name: book.get(peer).name })
       publish('peers.changed', { peer: book.get(peer) })
@@ -538,7 +593,9 @@ class Daemon implements RunningDaemon {
       this.#udp.setInterfaces(change.interfaces)
       this.#nat.networkChanged(change.interfaces)
       this.#relay.networkChanged(change.interfaces)
+      this.#accounts.networkChanged(change.interfaces)
       this.#sessions.networkChanged(change.interfaces)
+      void this.#access.metered.look()
       for (const { facts } of this.#sessions.list()) this.#upgrades.news(facts.peer)
       this.#keeper.news()
     })
@@ -559,7 +616,9 @@ class Daemon implements RunningDaemon {
         presence,
         hub: this.#xmpp.hub,
         friends: this.#friends,
+        accounts: this.#accounts,
         invites: this.#invites,
+        access: this.#access,
         relay: this.#relay,
         doctor,
         people,
@@ -609,6 +668,8 @@ class Daemon implements RunningDaemon {
         },
       )
       await this.#xmpp.start()
+      this.#access.start()
+      await this.#accounts.open()
     } catch (error) {
       await this.stop()
       throw error
@@ -642,9 +703,10 @@ class Daemon implements RunningDaemon {
   async #stop(): Promise<void> {
     this.#measuring?.cancel()
     this.#invites.close()
+    this.#access.stop()
     this.#acquainting?.cancel()
     // Goodbyes first, while there is still something to say them with.
-    await Promise.all([this.#discovery.stop(), this.#sessions.stop(), this.#xmpp.stop()])
+    await Promise.all([this.#discovery.stop(), this.#sessions.stop(), this.#xmpp.stop(), this.#accounts.close()])
     this.#upgrades.stop()
     this.#keeper.stop()
     this.#friendRelays.close()
@@ -666,6 +728,18 @@ class Daemon implements RunningDaemon {
       this.#ways.changed()
       this.#keeper.peersChanged()
     })
+  }
+
+  /** What a peer may learn, or what may be done for it, may be another: what goes by it is told. */
+  #policyChanged(): void {
+    this.#nat.policyChanged()
+    this.#acquaint()
+  }
+
+  /** Where peers are looked for that may learn from where. */
+  #remembered(): ReturnType<PeerBook['remembered']> {
+    const { policy } = this.#access
+    return this.#book.remembered(MAX_REMEMBERED).filter(({ peer, address }) => policy.mayDial(peer, address))
   }
 
   #buildDiscovery(beacon: BeaconDiscovery, mdns: Mdns): Discovery {
@@ -690,7 +764,7 @@ class Daemon implements RunningDaemon {
         clock,
         logger: part('hints'),
         hints: settings.get('discovery.hints'),
-        remembered: () => (settings.get('discovery.remember') ? this.#book.remembered(MAX_REMEMBERED) : []),
+        remembered: () => (settings.get('discovery.remember') ? this.#remembered() : []),
         prober: beacon,
         dial: (target) => this.#connector.probe(target),
       }),

@@ -11,6 +11,8 @@ export interface Places {
   readonly config: string
   readonly identity: string
   readonly peers: string
+  /** XMPP accounts, with passwords. */
+  readonly accounts: string
   /** Invitations given out. */
   readonly invites: string
   /** What the credentials of the relay follow from. */
@@ -63,6 +65,7 @@ function layOut({ home, system = false, env, platform, userHome }: PlaceQuery): 
     config: join(folders.config, 'config.json'),
     identity: join(folders.data, 'identity.key'),
     peers: join(folders.data, 'peers.json'),
+    accounts: join(folders.data, 'accounts.json'),
     invites: join(folders.data, 'invites.json'),
     relaySecret: join(folders.data, 'relay-secret.json'),
     chat: join(folders.data, 'chat.jsonl'),

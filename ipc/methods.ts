@@ -413,6 +413,7 @@ export const METHODS = {
         .array(
           z.enum([
             'peers',
+            'accounts',
             'sessions',
             'network',
             'files',
@@ -421,6 +422,7 @@ export const METHODS = {
             'presence',
             'hub',
             'invites',
+            'requests',
             'relay',
             'statistics',
           ]),
@@ -1067,6 +1069,11 @@ export const EVENTS = {
     about: "This host's own presence changed.",
     params: presence,
   },
+  'accounts.changed': {
+    topic: 'accounts',
+    about: 'An XMPP account came online or went, or was added or removed.',
+    params: empty,
+  },
   'hub.changed': {
     topic: 'hub',
     about: 'The hub of this host started or stopped, a hub was joined or lost, or somebody there came or went.',
@@ -1080,6 +1087,11 @@ export const EVENTS = {
   'invites.changed': {
     topic: 'invites',
     about: 'An invitation was given out, used or taken back.',
+    params: empty,
+  },
+  'requests.changed': {
+    topic: 'requests',
+    about: 'A peer asks to be let in, or does no more.',
     params: empty,
   },
   'invites.joined': {

@@ -115,9 +115,75 @@ export const SETTINGS = {
   'nat.share': {
     type: 'choice',
     default: 'all',
-    choices: ['all', 'relay', 'none'],
+    choices: ['all', 'public', 'relay', 'none'],
     about:
-      'Which of its addresses this host tells peers to find a path through NAT: all, only those of its relays (which hides where it is), or none (no such path is looked for).',
+      'Which addresses of this host peers may learn: all; those that work from the internet, and no private ones; only those of its relays (which hides where it is: nothing else goes to peers beyond its networks); or none (no path through NAT is looked for).',
+  },
+  'policy.lan': {
+    type: 'choice',
+    default: 'open',
+    choices: ['open', 'ask', 'trusted'],
+    about:
+      'Who may open a session from a network of this host: everybody, whom you let in when asked, or trusted peers only.',
+  },
+  'policy.internet': {
+    type: 'choice',
+    default: 'trusted',
+    choices: ['open', 'ask', 'trusted'],
+    about: 'Who may open a session from anywhere else, and learn that this host is there.',
+  },
+  'policy.punch': {
+    type: 'boolean',
+    default: true,
+    about: 'Look for ways through NAT: punch holes, and use relays.',
+  },
+  'policy.metered': {
+    type: 'list',
+    default: [],
+    maxItems: 64,
+    maxLength: 64,
+    about:
+      'Names of interfaces whose network is paid for by what goes through it, beside those of which the system says so.',
+  },
+  'policy.on-metered': {
+    type: 'choice',
+    default: 'all',
+    choices: ['all', 'messages', 'nothing'],
+    about: 'What goes over metered networks: all, messages without streams, files and relaying, or nothing.',
+  },
+  'policy.rate-sessions': {
+    type: 'integer',
+    default: 120,
+    min: 0,
+    max: 1_000_000,
+    unit: '/min',
+    about: 'Sessions that one peer may open a minute; 0 has no limit.',
+  },
+  'policy.rate-streams': {
+    type: 'integer',
+    default: 60_000,
+    min: 0,
+    max: 10_000_000,
+    unit: '/min',
+    about: 'Streams that one peer may open a minute; 0 has no limit.',
+  },
+  'policy.rate-requests': {
+    type: 'integer',
+    default: 30,
+    min: 0,
+    max: 10_000,
+    unit: '/min',
+    about: 'How often a minute one peer that is not let in may ask; 0 has no limit.',
+  },
+  'notify.desktop': {
+    type: 'boolean',
+    default: true,
+    about: 'Show a notification on the desktop, where there is one, when a peer asks to be let in.',
+  },
+  'accounts.use-servers': {
+    type: 'boolean',
+    default: true,
+    about: 'Use the STUN and TURN servers that the servers of XMPP accounts know of (XEP-0215).',
   },
   'friends.signals': {
     type: 'boolean',

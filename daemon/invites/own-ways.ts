@@ -2,11 +2,11 @@ import type { HubStatus } from '../../ipc/methods.ts'
 import { tellableAddresses } from '../hub/host-addresses.ts'
 import { formatHubTicket, parseHub } from '../hub/ticket.ts'
 import { isPeerId } from '../identity/peer-id.ts'
-import type { Share } from '../nat/pool/pool.ts'
-import { scopeOf } from '../network/addresses.ts'
+import { isOwnAddress, scopeOf } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
-import { MAX_ADDRESSES, MAX_HUBS, type Ways } from '../peers/ways.ts'
-import type { PeerId } from '../types.ts'
+import type { Share } from '../peers/peer-policy.ts'
+import { MAX_ACCOUNTS, MAX_ADDRESSES, MAX_HUBS, type Ways } from '../peers/ways.ts'
+import type { HostPort, PeerId } from '../types.ts'
 
 /** Most bytes of ways in a ticket or a signal, as JSON: a QR code has to hold them. */
 const MAX_WAYS = 1500
@@ -18,24 +18,36 @@ interface OwnWaysParts {
   readonly hub: HubStatus
   readonly interfaces: readonly NetworkInterface[]
   readonly port: number
+  /** XMPP accounts of this host. */
+  readonly accounts: readonly string[]
+  /** Where routers forward a port of theirs to ours. */
+  readonly mapped: readonly HostPort[]
 }
 
-/** How this host may be reached, as far as it knows by itself: at the hubs it is at or runs, and at its own addresses. */
-export function ownWays({ self, share, hub, interfaces, port }: OwnWaysParts): Ways {
-  const isTold = share === 'all' && port > 0
-  const own = isTold ? tellableAddresses(interfaces) : []
+/** How this host may be reached, as far as it knows by itself: over its accounts, at the hubs it is at or runs, at mapped ports and its own addresses. */
+export function ownWays({ self, share, hub, interfaces, port, accounts, mapped }: OwnWaysParts): Ways {
+  const isTold = (share === 'all' || share === 'public') && port > 0
+  const mayTell = (address: string): boolean => share === 'all' || (isTold && scopeOf(address) === 'global')
+  const own = isTold ? tellableAddresses(interfaces).filter(mayTell) : []
   const far = own.filter((address) => scopeOf(address) === 'global')
   const near = own.filter((address) => scopeOf(address) === 'private')
   const joined = hub.hubs.flatMap(({ peer, name, address, port: at, state }) => {
     if (state !== 'joined' || !isPeerId(peer) || scopeOf(address) === 'loopback' || address.includes('%')) return []
+    // A hub on a network of ours tells of that network, and one that is ours of us.
+    if (share !== 'all' && (scopeOf(address) !== 'global' || isOwnAddress(address, interfaces))) return []
     return [formatHubTicket({ peer, name, addresses: [{ address, port: at }] })]
   })
-  const at = hub.addresses.map((address) => ({ address, port: hub.port }))
+  const at = hub.addresses.filter(mayTell).map((address) => ({ address, port: hub.port }))
   const run = hub.running && isTold && at.length > 0 ? [{ peer: self, name: hub.name, addresses: at }] : []
   return {
-    accounts: [],
+    accounts: accounts.slice(0, MAX_ACCOUNTS),
     hubs: [...run.map(formatHubTicket), ...joined].slice(0, MAX_HUBS),
-    addresses: [...far, ...near].slice(0, MAX_ADDRESSES).map((address) => ({ address, port })),
+    addresses: [
+      ...(isTold
+        ? mapped.filter(({ address }) => mayTell(address)).map(({ address, port: at }) => ({ address, port: at }))
+        : []),
+      ...[...far, ...near].map((address) => ({ address, port })),
+    ].slice(0, MAX_ADDRESSES),
   }
 }
 

@@ -10,6 +10,7 @@ import { shakeHands } from '../link/udx-link.ts'
 import type { Logger } from '../logger.ts'
 import { formatHostPort, type Network, type NetworkInterface } from '../network/network.ts'
 import type { UdpEndpoint } from '../network/udp-endpoint.ts'
+import type { Share } from '../peers/peer-policy.ts'
 import type { Refusals } from '../refusals.ts'
 import type { SignalExchange } from '../signaling/signaller.ts'
 import type { HostPort, Milliseconds, PeerId } from '../types.ts'
@@ -17,14 +18,14 @@ import { Handshakes } from './handshakes.ts'
 import { IceMux } from './ice/mux.ts'
 import type { PairReport } from './ice/pair-report.ts'
 import { joinSources } from './pool/candidate-source.ts'
-import { CandidatePool, type Share } from './pool/pool.ts'
+import { CandidatePool } from './pool/pool.ts'
 import { systemResolve } from './pool/resolver.ts'
 import { parseStunServer, type StunServer } from './pool/stun-server.ts'
 import type { NatBehaviour } from './stun/behaviour.ts'
 import { StunMessage } from './stun/message.ts'
 import { probeNat } from './stun/nat-probe.ts'
 import type { TransportAddress } from './transport-address.ts'
-import { Traversal } from './traversal.ts'
+import { type Disclosure, Traversal } from './traversal.ts'
 import { Relays } from './turn/relays.ts'
 import { parseTurnServer, type TurnServer } from './turn/server-uri.ts'
 
@@ -40,6 +41,8 @@ interface NatOptions {
   readonly network: Network
   readonly tls: ReturnType<typeof tlsOptions>
   readonly signals: SignalExchange
+  /** Servers beside those of the settings. */
+  readonly servers?: () => { readonly stun: readonly StunServer[]; readonly turn: readonly TurnServer[] }
   /** Takes what clients of a TURN server send to this port; false for what is not for one. */
   readonly relay?: {
     receive(message: StunMessage, from: TransportAddress): boolean
@@ -47,6 +50,8 @@ interface NatOptions {
   }
   /** True for a peer that may make this host look for a way to it. */
   readonly isWelcome: (peer: PeerId) => boolean
+  /** What each peer may learn of this host's addresses, and what any may. */
+  readonly disclosure: Disclosure & { widestShare(): Share }
   /** Takes a link, dialled here or there. */
   readonly onLink: (link: Link) => void
   /** A peer that looks, or is looked for, says that it may be reached at these addresses from outside. */
@@ -121,7 +126,6 @@ export class Nat {
       network: () => this.#pool.summary(),
       send,
       shakeHands: (carrier, role, expected, signal) => shakeHands(carrier, { role, tls, expected, signal }),
-      share: () => this.#share,
       want: () => this.#pool.want(),
     })
     this.#configure()
@@ -149,6 +153,22 @@ export class Nat {
   setFriends(servers: readonly TurnServer[]): void {
     this.#friends = servers.map(({ host, port }) => ({ host, port }))
     this.#friendRelays.setServers(servers)
+    this.#configure()
+  }
+
+  /** Peers may learn other addresses than before. */
+  policyChanged(): void {
+    this.traversal.shareChanged()
+    if (this.#options.disclosure.widestShare() !== this.#share) this.#configure()
+  }
+
+  /** Where routers forward a port of theirs to this host's, as far as is known now. */
+  mapped(): readonly HostPort[] {
+    return this.#pool.candidates().filter(({ kind }) => kind === 'mapped')
+  }
+
+  /** Others know of other servers than before. */
+  serversChanged(): void {
     this.#configure()
   }
 
@@ -252,12 +272,12 @@ export class Nat {
           return []
         }
       })
-    const share = settings.get('nat.share') as Share
-    const isOther = share !== this.#share
+    const share = this.#options.disclosure.widestShare()
     this.#share = share
-    if (isOther) this.traversal.shareChanged()
-    this.#relays.setServers(share === 'none' ? [] : read('nat.turn', parseTurnServer))
-    this.#pool.configure([...read('nat.stun', parseStunServer), ...this.#friends], share)
+    this.traversal.shareChanged()
+    const others = this.#options.servers?.() ?? { stun: [], turn: [] }
+    this.#relays.setServers(share === 'none' ? [] : [...read('nat.turn', parseTurnServer), ...others.turn])
+    this.#pool.configure([...read('nat.stun', parseStunServer), ...others.stun, ...this.#friends], share)
   }
 
   #stun(packet: Buffer, from: TransportAddress): void {
@@ -273,8 +293,6 @@ export class Nat {
       if (this.#friendRelays.receiveStun(message, packet, from)) return
       if (this.#pool.receive(message, from)) return
       if (this.#options.relay?.receive(message, from)) return
-      // An answer would tell whoever sent it that this host is here.
-      if (this.#share !== 'all') return refusals.count('policy.refused')
     }
     this.#mux.receive(message, from, clock.now())
   }

@@ -23,7 +23,7 @@ const interfaces = [
 describe('the ways to this host', () => {
   test('are its hubs and its addresses, those that reach far first', () => {
     const hub = { ...NO_HUB, hubs: [hubAt('203.0.113.9'), hubAt('203.0.113.10', 'failed'), hubAt('127.0.0.1')] }
-    const found = ownWays({ self: SELF, share: 'all', hub, interfaces, port: 47_800 })
+    const found = ownWays({ self: SELF, share: 'all', hub, interfaces, port: 47_800, accounts: [], mapped: [] })
     expect(found.addresses.map(({ address }) => address)).toEqual(['203.0.113.7', '2001:db8::1', '192.168.1.11'])
     expect(found.hubs).toEqual([
       formatHubTicket({ peer: HUB_PEER, name: 'lan', addresses: [{ address: '203.0.113.9', port: 5223 }] }),
@@ -34,15 +34,15 @@ describe('the ways to this host', () => {
   test('are the hub that it runs itself, too', () => {
     const hub = { ...NO_HUB, running: true, name: 'den', port: 5223, addresses: ['192.168.1.11'] }
     const addresses = [{ address: '192.168.1.11', port: 5223 }]
-    const own = { self: SELF, hub, interfaces, port: 47_800 }
+    const own = { self: SELF, hub, interfaces, port: 47_800, accounts: [], mapped: [] }
     expect(ownWays({ ...own, share: 'all' }).hubs).toEqual([formatHubTicket({ peer: SELF, name: 'den', addresses })])
     expect(ownWays({ ...own, share: 'relay' }).hubs).toEqual([])
   })
 
   test('name no address where policy lets none out, or no port is open', () => {
     for (const share of ['relay', 'none'] as const)
-      expect(ownWays({ self: SELF, share, hub: NO_HUB, interfaces, port: 47_800 })).toEqual(NO_WAYS)
-    expect(ownWays({ self: SELF, share: 'all', hub: NO_HUB, interfaces, port: 0 })).toEqual(NO_WAYS)
+      expect(ownWays({ self: SELF, share, hub: NO_HUB, interfaces, port: 47_800, accounts: [], mapped: [] })).toEqual(NO_WAYS)
+    expect(ownWays({ self: SELF, share: 'all', hub: NO_HUB, interfaces, port: 0, accounts: [], mapped: [] })).toEqual(NO_WAYS)
   })
 
   test('are shortened to what a ticket holds, the best of each kind last', () => {
