@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import { isErrorCode, PartylineError, toPartylineError } from '../errors.ts'
+import { type ErrorCode, PartylineError, toPartylineError } from '../errors.ts'
 import { cleanName } from '../identity/host-name.ts'
 import type { Link } from '../link/link.ts'
 import type { Dial } from '../link/tls-dial.ts'
@@ -49,6 +49,28 @@ export interface WayFinder {
   look(peer: PeerId, failed: (error: PartylineError) => void): () => void
 }
 
+/** Decides whom a session is opened with, and what others are told. */
+export interface LinkGate {
+  /** A peer opens a session, or goes on with one. `answer`: what it is told where it is refused; undefined: nothing. */
+  greeted(
+    link: Link,
+    occasion: {
+      readonly name: string
+      readonly invite: HelloInvite | undefined
+      /** Somebody here wants a session with it. */
+      readonly isWanted: boolean
+      /** It goes on with the session that is held here. */
+      readonly goesOn: boolean
+    },
+  ):
+    | { readonly kind: 'admit' }
+    | { readonly kind: 'refuse'; readonly code: ErrorCode; readonly answer: ErrorCode | undefined }
+  /** True where a link that was dialled here may be used. */
+  mayUse(link: Link): boolean
+  /** True where somebody may be told who lives here. */
+  mayAnswerOn(link: Link): boolean
+}
+
 /** The session that a stream belongs to. */
 interface StreamOf {
   /** The session's own link. */
@@ -71,6 +93,8 @@ interface ConnectorOptions {
   readonly addressesOf: (peer: PeerId) => readonly KnownAddress[]
   readonly interfaces: () => readonly NetworkInterface[]
   readonly isBlocked: (peer: PeerId) => boolean
+  /** Without one everybody is let in who is not blocked. */
+  readonly gate?: LinkGate
   readonly name: () => string
   readonly port: () => number
   /** What shows a peer that this host holds a ticket of it, while it is being joined. */
@@ -108,6 +132,8 @@ const HEAD_START: Milliseconds = 250
 const SIGNALLED: Milliseconds = 500
 /** Time that addresses get although no other way was found. */
 const LEAST_DIALLING: Milliseconds = 3000
+/** Pause before a peer is dialled again whose owner has been asked. */
+const ASKED: Milliseconds = 2000
 /** How long a better way is dialled. */
 const UPGRADE_TIMEOUT: Milliseconds = 5000
 /** Pairs of hosts whose election is remembered. */
@@ -117,6 +143,10 @@ interface Attempt {
   readonly promise: Promise<string>
   readonly elected: (session: string) => void
   readonly failed: (error: unknown) => void
+  /** The peer's owner has been asked. */
+  isAsked: boolean
+  /** Begins anew, for there is news. */
+  again: () => void
 }
 
 /** The search for a way beside dialling. */
@@ -153,13 +183,18 @@ export class Connector {
     const signal = AbortSignal.any([abort.signal, this.#stopping.signal])
     const search: Search = { underWay: false, failure: undefined }
     const timer = this.#options.clock.after(timeout, () =>
-      reject(search.failure ?? new PartylineError('network.timeout', 'the peer did not answer in time')),
+      reject(
+        attempt.isAsked
+          ? new PartylineError('policy.asking')
+          : (search.failure ?? new PartylineError('network.timeout', 'the peer did not answer in time')),
+      ),
     )
     const stopped = (): void => reject(new PartylineError('local.stopping'))
     this.#stopping.signal.addEventListener('abort', stopped)
-    this.#attempts.set(peer, { promise, elected: resolve, failed: reject })
+    const attempt: Attempt = { promise, elected: resolve, failed: reject, isAsked: false, again: () => {} }
+    this.#attempts.set(peer, attempt)
     this.#search(peer, search, signal)
-    this.#keepDialling(peer, search, signal).catch(reject)
+    this.#keepDialling(peer, search, attempt, signal).catch(reject)
     try {
       return await promise
     } finally {
@@ -168,6 +203,19 @@ export class Connector {
       abort.abort()
       this.#attempts.delete(peer)
     }
+  }
+
+  /** A peer that is looked for says by a signal that its owner has been asked, or has let us in. */
+  noticed(peer: PeerId, notice: 'asking' | 'accepted'): void {
+    const attempt = this.#attempts.get(peer)
+    if (!attempt) return
+    attempt.isAsked = notice === 'asking'
+    if (notice === 'accepted') attempt.again()
+  }
+
+  /** True while a session with a peer is wanted here. */
+  isWanted(peer: PeerId): boolean {
+    return this.#attempts.has(peer)
   }
 
   /** Takes a link that was dialled along another way. */
@@ -265,14 +313,17 @@ export class Connector {
     try {
       const first = await this.#read(link)
       greeted()
-      if (this.#options.isBlocked(link.peer)) return this.#turnDown(link, 'policy.blocked')
+      if (first.kind === 'session') {
+        if (this.#letsIn(link, first)) await this.#greetBack(link, first)
+        return
+      }
+      if (this.#options.isBlocked(link.peer)) return this.#turnAway(link, 'policy.blocked', undefined)
       switch (first.kind) {
-        case 'session':
-          return await this.#greetBack(link, first)
         case 'stream':
           if (!this.#takeStream(link, first)) link.destroy()
           return
         case 'probe':
+          if (this.#options.gate?.mayAnswerOn(link) === false) return this.#turnAway(link, 'policy.refused', undefined)
           send(link, { kind: 'probe', name: this.#options.name(), port: this.#options.port() })
           link.socket.end()
           return
@@ -282,6 +333,17 @@ export class Connector {
     } catch (error) {
       this.#refuse(link, error)
     }
+  }
+
+  /** Asks the gate; who is not let in is told as little as may be. */
+  #letsIn(link: Link, { name, invite, holds: theirs }: Hello): boolean {
+    const { gate, isBlocked, holds } = this.#options
+    const goesOn = theirs !== '' && theirs === holds(link.peer).session
+    const verdict = gate?.greeted(link, { name, invite, isWanted: this.#attempts.has(link.peer), goesOn })
+    if (verdict?.kind === 'refuse') this.#turnAway(link, verdict.code, verdict.answer)
+    else if (isBlocked(link.peer)) this.#turnAway(link, 'policy.blocked', 'policy.refused')
+    else return true
+    return false
   }
 
   #takeStream(link: Link, { session, stream, again }: Extract<Greeting, { kind: 'stream' }>): boolean {
@@ -307,7 +369,10 @@ export class Connector {
       search.underWay = false
       search.failure = error
       const giveUp = (): void => {
-        if (!signal.aborted && (this.#elections.get(peer)?.idle ?? true)) this.#attempts.get(peer)?.failed(error)
+        const attempt = this.#attempts.get(peer)
+        // Whose owner has been asked is waited for.
+        if (signal.aborted || attempt?.isAsked) return
+        if (this.#elections.get(peer)?.idle ?? true) attempt?.failed(error)
       }
       clock.after(Math.max(0, began + LEAST_DIALLING - clock.now()), giveUp)
     }
@@ -321,7 +386,7 @@ export class Connector {
   }
 
   /** Dials until a link is elected; ends by itself only with an error. */
-  async #keepDialling(peer: PeerId, search: Search, signal: AbortSignal): Promise<void> {
+  async #keepDialling(peer: PeerId, search: Search, attempt: Attempt, signal: AbortSignal): Promise<void> {
     for (let pause = RETRY_DELAY; !signal.aborted; pause = Math.min(pause * 2, MAX_RETRY_DELAY)) {
       const { addressesOf, interfaces, clock } = this.#options
       const addresses = sortCandidates(addressesOf(peer), interfaces())
@@ -333,7 +398,7 @@ export class Connector {
         { clock, signal },
       )
       const link = await dialled.catch((error: unknown) => {
-        if (search.underWay) return
+        if (search.underWay || attempt.isAsked) return
         // The other side may have got through to us meanwhile.
         if (this.#elections.get(peer)?.idle ?? true) throw search.failure ?? (addresses.length > 0 ? error : none)
       })
@@ -341,12 +406,24 @@ export class Connector {
         this.#track(link)
         await this.#greet(link)
       }
-      if (!signal.aborted) await new Promise<void>((resolve) => clock.after(pause, resolve))
+      if (signal.aborted) return
+      await new Promise<void>((resolve) => {
+        const timer = clock.after(attempt.isAsked ? ASKED : pause, resolve)
+        attempt.again = () => {
+          timer.cancel()
+          this.#search(peer, search, signal)
+          resolve()
+        }
+      })
     }
   }
 
   /** Our word first, as the dialler. */
   async #greet(link: Link, moves = false): Promise<void> {
+    if (this.#options.gate?.mayUse(link) === false) {
+      link.destroy()
+      throw new PartylineError('policy.metered')
+    }
     const election = this.#electionOf(link.peer)
     const ballot = election.ballot(moves)
     try {
@@ -443,8 +520,14 @@ export class Connector {
     return election
   }
 
-  #turnDown(link: Link, code: string): void {
-    if (isErrorCode(code)) this.#options.refusals.count(code)
+  /** `answer`: what the other side is told, which is less: that it is blocked, say, is nobody's business. Undefined: nothing. */
+  #turnAway(link: Link, code: ErrorCode, answer: ErrorCode | undefined): void {
+    this.#options.refusals.count(code)
+    if (answer) this.#turnDown(link, answer)
+    else link.destroy()
+  }
+
+  #turnDown(link: Link, code: ErrorCode | 'duplicate'): void {
     send(link, { kind: 'reject', code })
     link.socket.end()
     link.socket.resume()
@@ -453,7 +536,9 @@ export class Connector {
 
   #turnedDown(link: Link, code: string): void {
     link.destroy()
-    if (code !== 'duplicate') throw new PartylineError('policy.refused', 'the peer refused the link')
+    const attempt = this.#attempts.get(link.peer)
+    if (code === 'policy.asking' && attempt) attempt.isAsked = true
+    else if (code !== 'duplicate') throw new PartylineError('policy.refused', 'the peer refused the link')
   }
 
   #refuse(link: Link, error: unknown): void {

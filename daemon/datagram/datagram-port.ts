@@ -5,7 +5,7 @@ import { MAX_DATAGRAM } from '../network/datagram-socket.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { UdpEndpoint } from '../network/udp-endpoint.ts'
 import type { Refusals } from '../refusals.ts'
-import type { Milliseconds } from '../types.ts'
+import type { Milliseconds, PeerId } from '../types.ts'
 import { connectionKey, HEADER, TAG } from './seal.ts'
 
 /** Headers of IPv4 and IPv6 with UDP's, and the MTU where the interface's is unknown. */
@@ -25,6 +25,8 @@ export interface DatagramPort {
   /** 0 while there is none. */
   readonly port: number
   send(packet: Buffer, to: TransportAddress): void
+  /** True where a packet for a peer may leave towards an address. */
+  mayLeave(peer: PeerId, to: TransportAddress): boolean
   /** Gives packets with this connection id to `receiver`; returns the way to stop that. */
   register(cid: Buffer, receiver: PacketReceiver): () => void
   /** Largest UDP payload that leaves in one piece towards `remote`. */
@@ -37,6 +39,7 @@ interface PortOptions {
   readonly endpoint: UdpEndpoint
   /** Sends straight from the port, or through a relay. */
   readonly send: (packet: Buffer, to: TransportAddress) => void
+  readonly mayLeave: (peer: PeerId, to: TransportAddress) => boolean
   readonly interfaces: () => readonly NetworkInterface[]
 }
 
@@ -64,6 +67,10 @@ export class SealedPort implements DatagramPort {
 
   send(packet: Buffer, to: TransportAddress): void {
     this.#options.send(packet, to)
+  }
+
+  mayLeave(peer: PeerId, to: TransportAddress): boolean {
+    return this.#options.mayLeave(peer, to)
   }
 
   register(cid: Buffer, receiver: PacketReceiver): () => void {

@@ -31,6 +31,10 @@ interface ExchangeOptions {
   readonly prober: Prober
   readonly dial: (target: HostPort) => Promise<Found | undefined>
   readonly isBlocked: (peer: PeerId) => boolean
+  /** Of our addresses those that a peer may learn. */
+  readonly tellable: (peer: PeerId, addresses: readonly string[]) => readonly string[]
+  /** True where an address of a peer may be asked: what arrives there shows ours. */
+  readonly mayAsk: (peer: PeerId, address: string) => boolean
   readonly onNote: (peer: PeerId, note: string) => void
 }
 
@@ -138,7 +142,7 @@ export class AddressExchange {
   }
 
   #sendWaiting(): void {
-    const { clock, signals } = this.#options
+    const { clock, signals, tellable } = this.#options
     this.#sending = undefined
     const { name, port } = this.#announcement
     const addresses = tellableAddresses(this.#interfaces)
@@ -150,7 +154,7 @@ export class AddressExchange {
       }
       this.#outbox.delete(peer)
       this.#bucket.use(1, clock.now())
-      signals.send(peer, ADDRESSES_TOPIC, encodeAddresses({ name, port, addresses, ask }))
+      signals.send(peer, ADDRESSES_TOPIC, encodeAddresses({ name, port, addresses: tellable(peer, addresses), ask }))
     }
   }
 
@@ -182,7 +186,11 @@ export class AddressExchange {
   }
 
   #ask(peer: PeerId, { hub }: Correspondent, told: HostAddresses): void {
-    this.#watch.set(peer, askableAddresses(told, this.#interfaces, hub.address))
+    const askable = askableAddresses(told, this.#interfaces, hub.address)
+    this.#watch.set(
+      peer,
+      askable.filter(({ address }) => this.#options.mayAsk(peer, address)),
+    )
   }
 
   #answered(peer: PeerId, target: HostPort, { name, port }: Found): void {

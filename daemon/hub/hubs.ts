@@ -46,6 +46,9 @@ interface HubsOptions {
   readonly mdns: HubMdns
   readonly signals: SignalExchange
   readonly isBlocked: (peer: PeerId) => boolean
+  /** What a peer may learn of our addresses, and which of its own may be asked. */
+  readonly tellable: (peer: PeerId, addresses: readonly string[]) => readonly string[]
+  readonly mayAsk: (peer: PeerId, address: string) => boolean
   /** Whether hubs that mDNS finds are joined. */
   readonly autoJoin: () => boolean
   /** Hubs to join at start: addresses and tickets. */

@@ -67,6 +67,8 @@ interface PeerTraversalOptions extends TraversalParts {
   readonly edition: { readonly instance: string; readonly attempt: number }
   /** True on the side that dials links: the same one as long as the two live. It is the controlling ICE agent too. */
   readonly dials: boolean
+  /** True where a packet for the peer may leave towards an address. */
+  readonly mayLeave: (to: TransportAddress) => boolean
   /** Set where people carry the descriptions. */
   readonly byHand?: ByHand | undefined
   readonly signal: (signal: RendezvousSignal) => void
@@ -168,6 +170,11 @@ export class PeerTraversal {
     return this.#agent.pairs()
   }
 
+  /** Somebody here looks for a way, or uses one. */
+  get isUsed(): boolean {
+    return this.#looking.size > 0 || this.#carriers.size > 0
+  }
+
   /** Where packets reach the peer straight, if it has no NAT before it. */
   get openAddress(): HostPort | undefined {
     const path = this.#path
@@ -237,8 +244,8 @@ export class PeerTraversal {
     const { clock, dials } = this.#options
     const now = clock.now()
     this.#theirs = description
-    const { ufrag, pwd, candidates, link, calls } = description
-    this.#agent.setRemote({ ufrag, pwd }, candidates, now)
+    const { ufrag, pwd, link, calls } = description
+    this.#agent.setRemote({ ufrag, pwd }, this.#reachable(description), now)
     if (calls > this.#theirCalls) {
       this.#theirWishUntil = now + (this.#byHand?.patience ?? THEIR_WISH)
       this.#told.clear()
@@ -248,6 +255,12 @@ export class PeerTraversal {
     if (!dials && link !== 0 && link !== this.#stream) this.#accept(link)
     if (this.#rendezvous.isSilent) this.#describe()
     this.#tell()
+  }
+
+  /** What packets may leave for: straight, or through relays alone. */
+  #reachable({ candidates }: Description): Description['candidates'] {
+    const { mayLeave, families } = this.#options
+    return families().length === 0 ? candidates : candidates.filter(({ address, port }) => mayLeave({ address, port }))
   }
 
   /** Tells where the peer may be reached from outside, of each look a few addresses: it might name anybody's. */
@@ -472,7 +485,7 @@ export class PeerTraversal {
     const { clock } = this.#options
     clock.after(BEGIN_ANEW, () => {
       if (!this.#byHand || this.#closing.signal.aborted) return
-      if (this.#theirs && !this.#path) this.#agent.setRemote(this.#theirs, this.#theirs.candidates, clock.now())
+      if (this.#theirs && !this.#path) this.#agent.setRemote(this.#theirs, this.#reachable(this.#theirs), clock.now())
       this.#schedule()
       this.#beginAnew()
     })

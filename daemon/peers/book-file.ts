@@ -7,6 +7,7 @@ import { PartylineError } from '../errors.ts'
 import { fileError } from '../file-error.ts'
 import { isPeerId } from '../identity/peer-id.ts'
 import type { PeerId } from '../types.ts'
+import { NO_POLICY, peerPolicy } from './peer-policy.ts'
 import { PeerRecord } from './peer-record.ts'
 import { NO_WAYS, ways } from './ways.ts'
 
@@ -25,6 +26,7 @@ const stored = z.object({
       lastSeen: z.number().nonnegative(),
       addresses: z.array(z.object({ address, port: z.number().int().min(1).max(65535) })).max(64),
       ways: ways.default(NO_WAYS),
+      policy: peerPolicy.default(NO_POLICY),
     }),
   ),
 })
@@ -48,6 +50,7 @@ export async function readBook(file: string): Promise<PeerRecord[]> {
       record.proven = entry.proven
       record.restoreRemembered(entry.addresses)
       record.ways = entry.ways
+      record.policy = entry.policy
       return record
     })
   } catch (error) {
@@ -58,7 +61,7 @@ export async function readBook(file: string): Promise<PeerRecord[]> {
 
 /** Writes what is worth keeping: flushed to disk and renamed into place, mode 0600. */
 export async function writeBook(file: string, records: Iterable<PeerRecord>): Promise<void> {
-  const peers = [...records].map(({ id, name, petname, trust, proven, lastSeen, remembered, ways: told }) => ({
+  const peers = [...records].map(({ id, name, petname, trust, proven, lastSeen, remembered, ways: told, policy }) => ({
     id,
     name,
     petname,
@@ -67,6 +70,7 @@ export async function writeBook(file: string, records: Iterable<PeerRecord>): Pr
     lastSeen,
     addresses: remembered,
     ways: told,
+    ...(Object.keys(policy).length > 0 && { policy }),
   }))
   await writeFileAtomic(file, `${JSON.stringify({ version: 1, peers }, null, 1)}\n`, { mode: 0o600 })
 }

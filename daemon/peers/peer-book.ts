@@ -20,6 +20,7 @@ import {
 import { isContactId } from '../xmpp/contacts.ts'
 import { readBook, writeBook } from './book-file.ts'
 import { resolvePeer } from './peer-names.ts'
+import { NO_POLICY, type PeerPolicy, type Share } from './peer-policy.ts'
 import { PeerRecord } from './peer-record.ts'
 import { NO_WAYS, type Ways } from './ways.ts'
 
@@ -58,6 +59,8 @@ export class PeerBook {
   /** The two kinds of peers that may be forgotten, each oldest first: a peer that is seen again goes to the end. */
   readonly #strangers = new Set<PeerId>()
   readonly #proven = new Set<PeerId>()
+  /** Peers about which something was decided in the place of the settings. */
+  readonly #ruled = new Set<PeerRecord>()
   readonly #listeners = new Set<ChangeListener>()
   #saveTimer: Timer | undefined
   #sweepTimer: Timer
@@ -74,6 +77,7 @@ export class PeerBook {
       if (record.id === options.self) continue
       this.#records.set(record.id, record)
       record.shown = record.listed
+      if (Object.keys(record.policy).length > 0) this.#ruled.add(record)
       this.#file(record)
     }
     this.#sweepTimer = options.clock.after(SWEEP_INTERVAL, () => this.#sweep())
@@ -235,6 +239,17 @@ export class PeerBook {
     })
   }
 
+  /** Decides things about a peer in the place of the settings: all there is; empty for nothing. */
+  async setPolicy(peer: PeerId, policy: PeerPolicy): Promise<void> {
+    await this.#decide(peer, (record) => {
+      if (JSON.stringify(record.policy) === JSON.stringify(policy)) return false
+      record.policy = policy
+      if (Object.keys(policy).length > 0) this.#ruled.add(record)
+      else this.#ruled.delete(record)
+      return true
+    })
+  }
+
   /** Forgets everything about a peer; it is new when it is seen again. */
   async forget(peer: PeerId): Promise<void> {
     const record = this.#records.get(peer)
@@ -263,6 +278,26 @@ export class PeerBook {
 
   isBlocked(peer: PeerId): boolean {
     return this.#records.get(peer)?.trust === 'blocked'
+  }
+
+  trust(peer: PeerId): Trust {
+    return this.#records.get(peer)?.trust ?? 'unknown'
+  }
+
+  /** What was decided about a peer in the place of the settings. */
+  policy(peer: PeerId): PeerPolicy {
+    return this.#records.get(peer)?.policy ?? NO_POLICY
+  }
+
+  /** What peers may learn of this host's addresses, of all for whom that was decided. */
+  shares(): Share[] {
+    return [...this.#ruled].flatMap(({ policy }) => policy.share ?? [])
+  }
+
+  /** The interfaces that a peer is seen on now. */
+  seenOn(peer: PeerId): string[] {
+    const sightings = this.#records.get(peer)?.sightings() ?? []
+    return [...new Set(sightings.flatMap(({ interface: on }) => (on === '' ? [] : [on])))]
   }
 
   /** When a peer was last seen, by the wall clock; undefined for one that never was. */
@@ -338,6 +373,7 @@ export class PeerBook {
   #file(record: PeerRecord): void {
     this.#strangers.delete(record.id)
     this.#proven.delete(record.id)
+    this.#ruled.delete(record)
     if (record.decided || record.expected > 0) return
     const kind = record.proven ? this.#proven : this.#strangers
     kind.add(record.id)

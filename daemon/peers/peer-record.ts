@@ -11,6 +11,7 @@ import {
   type Trust,
   type UnixMilliseconds,
 } from '../types.ts'
+import { NO_POLICY, type PeerPolicy } from './peer-policy.ts'
 import { NO_WAYS, type Ways } from './ways.ts'
 
 /** Most sightings kept of one peer; the oldest unproven one goes first. */
@@ -48,6 +49,8 @@ export class PeerRecord {
   note = ''
   /** How it may be reached from anywhere, as it says itself. */
   ways: Ways = NO_WAYS
+  /** What the owner decided about it in the place of the settings. */
+  policy: PeerPolicy = NO_POLICY
   /** By how many it is about to be met. */
   expected = 0
   /** The listeners of the book know it as one that `list` shows. */
@@ -61,7 +64,7 @@ export class PeerRecord {
 
   /** True when the user has decided something about it. */
   get decided(): boolean {
-    return this.petname !== '' || this.trust !== 'unknown'
+    return this.petname !== '' || this.trust !== 'unknown' || Object.keys(this.policy).length > 0
   }
 
   /** True when losing this record would lose something: a decision of the user, or a proof. */

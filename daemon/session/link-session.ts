@@ -194,6 +194,7 @@ export class LinkSession implements Session {
       group,
       local: link.local,
       remote: link.remote,
+      ...(link.path && { path: link.path }),
       state: this.state,
       datagrams: this.#datagrams?.state ?? 'none',
       fake: this.#fake.settings !== undefined,

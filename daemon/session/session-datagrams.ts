@@ -54,7 +54,11 @@ class Line {
         refusals,
       },
       {
-        output: (packet, to) => options.fake.datagram('out', packet.length, () => port.send(packet, to)),
+        output: (packet, to) => {
+          // Who dialled us knows where we are; over a path that hides that, a challenge from elsewhere is not answered.
+          if (link.path && !port.mayLeave(link.peer, to)) return refusals.count('policy.refused')
+          options.fake.datagram('out', packet.length, () => port.send(packet, to))
+        },
         message: options.onMessage,
         state: onState,
         roundTrip: () => {},

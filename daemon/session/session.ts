@@ -1,5 +1,6 @@
 import type { DatagramState } from '../datagram/path-statistics.ts'
 import type { ErrorCode } from '../errors.ts'
+import type { LinkPath } from '../link/link.ts'
 import type { Carrier, HostPort, Milliseconds, PeerId, Route } from '../types.ts'
 import type { FakeNetworkSettings } from './fake-network.ts'
 import type { SessionStatistics } from './statistics.ts'
@@ -66,6 +67,8 @@ export interface SessionFacts {
   readonly group: string
   readonly local: HostPort
   readonly remote: HostPort
+  /** The path below a link whose carrier can move. */
+  readonly path?: Pick<LinkPath, 'to'>
   readonly state: SessionState
   /** The path of unreliable messages. */
   readonly datagrams: DatagramState

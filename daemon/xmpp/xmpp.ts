@@ -39,6 +39,9 @@ interface XmppOptions {
   readonly dial: (
     target: HostPort,
   ) => Promise<{ readonly peer: PeerId; readonly name: string; readonly port: number } | undefined>
+  /** What a peer at a hub may learn of our addresses, and which of its own may be asked. */
+  readonly tellable: (peer: PeerId, addresses: readonly string[]) => readonly string[]
+  readonly mayAsk: (peer: PeerId, address: string) => boolean
   readonly publish: Publish
   /** The host's name. */
   readonly name: () => string
@@ -119,6 +122,8 @@ export class Xmpp {
       mdns,
       signals: this.signals,
       isBlocked,
+      tellable: options.tellable,
+      mayAsk: options.mayAsk,
       autoJoin: () => settings.get('hub.auto-join'),
       joined: () => settings.get('hub.join'),
       prober,

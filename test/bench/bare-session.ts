@@ -39,6 +39,7 @@ export async function openDatagramPort(): Promise<DatagramPort> {
     refusals,
     endpoint,
     send: (packet, to) => void endpoint.send(packet, to),
+    mayLeave: () => true,
     interfaces: () => [],
   })
 }

@@ -128,6 +128,8 @@ export class HubGuest implements AsyncDisposable {
       mdns,
       signals: this.signals,
       isBlocked,
+      tellable: (_, addresses) => addresses,
+      mayAsk: () => true,
       autoJoin: () => this.autoJoin,
       joined: () => options.joined ?? [],
       prober: hosts,

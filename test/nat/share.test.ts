@@ -12,13 +12,14 @@ import { tlsOptions } from '../../daemon/link/tls-options.ts'
 import { silentLogger } from '../../daemon/logger.ts'
 import { writeCheck } from '../../daemon/nat/ice/check-message.ts'
 import { Nat } from '../../daemon/nat/nat.ts'
-import type { Share } from '../../daemon/nat/pool/pool.ts'
 import { decodeRendezvous, encodeRendezvous } from '../../daemon/nat/rendezvous/description.ts'
 import { SystemNetwork } from '../../daemon/network/system-network.ts'
 import { UdpEndpoint } from '../../daemon/network/udp-endpoint.ts'
+import type { Share } from '../../daemon/peers/peer-policy.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import type { PeerId } from '../../daemon/types.ts'
 import { newKey } from '../link/tls-host.ts'
+import { disclosureOf } from './disclosure.ts'
 import { SimulatedPaths, TraversalHost } from './traversal-host.ts'
 
 async function pair() {
@@ -67,7 +68,7 @@ test('a host that shares none looks for no way, and says so; nor does a peer mak
   await using _both = both
   a.share = 'none'
   expect(a.traversal.reaches(b.peer)).toBe(false)
-  expect(await failure(a, b)).toMatchObject({ code: 'network.no-path', message: expect.stringContaining('nat.share') })
+  expect(await failure(a, b)).toMatchObject({ code: 'network.no-path', message: expect.stringContaining('policy') })
   await failure(b, a)
   expect([a.traversal.size, a.wants]).toEqual([0, 0])
   expect([...paths.sources]).not.toContain(a.address)
@@ -81,7 +82,6 @@ async function answersChecks(share: Share): Promise<boolean> {
   const endpoint = new UdpEndpoint({ clock: systemClock, logger: silentLogger, refusals })
   await endpoint.bind(0)
   const settings = SettingsStore.open(join(folder, 'config.json'))
-  settings.set('nat.share', share)
   const [us, { peer }] = await Promise.all([newKey(), newKey()])
   const described = Promise.withResolvers<{ readonly ufrag: string; readonly pwd: string }>()
   let signal: (peer: PeerId, content: Uint8Array) => void = () => {}
@@ -107,6 +107,7 @@ async function answersChecks(share: Share): Promise<boolean> {
         return () => {}
       },
     },
+    disclosure: disclosureOf(() => share),
     isWelcome: () => true,
     onTold: () => {},
     onLink: () => {},

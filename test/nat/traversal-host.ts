@@ -8,16 +8,17 @@ import { silentLogger } from '../../daemon/logger.ts'
 import { type LocalCandidate, priorityOf } from '../../daemon/nat/candidate.ts'
 import { Handshakes } from '../../daemon/nat/handshakes.ts'
 import { IceMux } from '../../daemon/nat/ice/mux.ts'
-import type { Share } from '../../daemon/nat/pool/pool.ts'
 import type { Description } from '../../daemon/nat/rendezvous/description.ts'
 import { StunMessage } from '../../daemon/nat/stun/message.ts'
 import type { TransportAddress } from '../../daemon/nat/transport-address.ts'
 import { Traversal } from '../../daemon/nat/traversal.ts'
 import { UdpEndpoint } from '../../daemon/network/udp-endpoint.ts'
+import type { Share } from '../../daemon/peers/peer-policy.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import type { SignalExchange, SignallerName } from '../../daemon/signaling/signaller.ts'
 import type { PeerId } from '../../daemon/types.ts'
 import { type Keyed, newKey } from '../link/tls-host.ts'
+import { disclosureOf } from './disclosure.ts'
 
 const PORT = 4000
 /** How a relay of a simulated host is called there. */
@@ -124,7 +125,7 @@ export class TraversalHost implements AsyncDisposable {
         isWelcome: () => this.isWelcome,
         send,
         shakeHands: (carrier, role, expected, signal) => shakeHands(carrier, { role, tls, expected, signal }),
-        share: () => this.share,
+        disclosure: disclosureOf(() => this.share),
         want: () => {
           this.wants++
           return () => this.wants--

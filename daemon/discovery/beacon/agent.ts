@@ -64,6 +64,8 @@ interface AgentOptions {
   readonly random: () => number
   /** Sixteen random bytes, hexadecimal. */
   readonly nonce: () => string
+  /** False for a peer that is not to learn that somebody is here. */
+  readonly mayAnswer?: (peer: PeerId, address: string) => boolean
 }
 
 /**
@@ -196,6 +198,7 @@ export class BeaconAgent {
 
   #announced(beacon: Beacon, from: Source, now: Milliseconds): Action[] {
     const isKnown = this.#isKnown(beacon, from)
+    if (this.#options.mayAnswer?.(beacon.peer, from.address) === false) return [{ kind: 'refused', code: 'policy.refused' }]
     if (beacon.wantAnswer || !isKnown) this.#answerLater(beacon, from, now)
     return isKnown ? this.#remember(beacon, from, now) : []
   }

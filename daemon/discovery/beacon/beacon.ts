@@ -31,6 +31,8 @@ interface BeaconOptions {
   readonly endpoint: Pick<UdpEndpoint, 'handle' | 'send' | 'announce' | 'missing'>
   /** False: announce nothing and listen to no announcements, only answer and send probes. */
   readonly broadcast: boolean
+  /** False for a peer that is not to learn that somebody is here. */
+  readonly mayAnswer?: (peer: PeerId, address: string) => boolean
 }
 
 /** Where announcements go out: an address for everyone on one interface. */
@@ -73,7 +75,7 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
     interfaces: readonly NetworkInterface[],
     events: DiscoveryEvents,
   ): Promise<void> {
-    const { identity, clock, broadcast, endpoint } = this.#options
+    const { identity, clock, broadcast, endpoint, mayAnswer } = this.#options
     this.#events = events
     this.#agent = new BeaconAgent(
       {
@@ -82,6 +84,7 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
         port: announcement.port,
         random: Math.random,
         nonce: () => randomBytes(16).toString('hex'),
+        ...(mayAnswer && { mayAnswer }),
       },
       announcement.name,
       clock.now(),

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Clock, Timer } from '../../clock.ts'
 import { formatHostPort, type NetworkInterface } from '../../network/network.ts'
+import type { Share } from '../../peers/peer-policy.ts'
 import type { HostPort, Milliseconds } from '../../types.ts'
 import { type CandidateKind, type LocalCandidate, MAX_REMOTE_CANDIDATES, priorityOf } from '../candidate.ts'
 import type { Description } from '../rendezvous/description.ts'
@@ -19,9 +20,6 @@ const LINGER: Milliseconds = 60_000
 const RESOLVE_LOOK: Milliseconds = 100
 /** Between the preferences of candidates of one kind (RFC 8445 section 5.1.2.1). */
 const STEP = 256
-
-/** Which candidates peers are told of. */
-export type Share = 'all' | 'relay' | 'none'
 
 interface PoolOptions {
   readonly clock: Clock
@@ -82,7 +80,7 @@ export class CandidatePool {
     this.#stops = [relays, mapped].flatMap((source) => (source ? [source.onChange(() => this.#update())] : []))
   }
 
-  /** What peers may be told now, best first. */
+  /** What peers may be told now, best first: each as far as the policy lets it. */
   candidates(): readonly LocalCandidate[] {
     return this.#candidates
   }
@@ -105,7 +103,7 @@ export class CandidatePool {
     }
   }
 
-  /** The settings: at most eight servers count. */
+  /** The settings: at most eight servers count. `share`: the most that any peer may be told of. */
   configure(servers: readonly StunServer[], share: Share): void {
     this.#servers = servers.slice(0, MAX_SERVERS)
     this.#share = share
@@ -227,7 +225,7 @@ export class CandidatePool {
     const { clock, random, send, hasFamily } = this.#options
     this.#resolver.use(this.#servers.map(({ host }) => host))
     const wanted = new Set<string>()
-    for (const server of this.#share === 'all' ? this.#servers : [])
+    for (const server of this.#share === 'all' || this.#share === 'public' ? this.#servers : [])
       for (const address of oneOfEach(this.#resolver.addresses(server.host))) {
         if (!hasFamily(address.includes(':') ? 6 : 4)) continue
         const key = `${server.host} ${server.port} ${address}`

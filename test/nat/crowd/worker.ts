@@ -19,6 +19,7 @@ import { UdpEndpoint } from '../../../daemon/network/udp-endpoint.ts'
 import { Refusals } from '../../../daemon/refusals.ts'
 import type { PeerId } from '../../../daemon/types.ts'
 import { newKey } from '../../link/tls-host.ts'
+import { disclosureOf } from '../disclosure.ts'
 import type { News, Order } from './protocol.ts'
 
 const [count = '1', folder = '', stun = '', turn = ''] = process.argv.slice(2)
@@ -66,6 +67,7 @@ async function startHost(): Promise<void> {
         return () => listeners.delete(self)
       },
     },
+    disclosure: disclosureOf(() => 'all'),
     isWelcome: () => true,
     onTold: () => {},
     onLink: (link) => {
