@@ -3,7 +3,7 @@ import { type Allowance, TokenBuckets } from '../token-bucket.ts'
 import type { Milliseconds } from '../types.ts'
 
 /** Answers that one source address gets before it has proven itself: enough for many clients behind one router. */
-const UNPROVEN: Allowance = { rate: 50, burst: 250 }
+const UNPROVEN: Allowance = { rate: 100, burst: 500 }
 /** Wrong proofs of one source address. */
 const WRONG: Allowance = { rate: 5, burst: 50 }
 /** All answers to strangers, whose addresses may all be forged. */

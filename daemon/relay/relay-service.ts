@@ -180,7 +180,7 @@ export class RelayService {
   credentials(peer: PeerId, lifetime: Milliseconds): Result<'relay.credentials'> {
     if (!this.#isTrusted(peer))
       throw new PartylineError('policy.not-trusted', 'a relay is for trusted peers; `partyline trust PEER` first')
-    const issued = this.credentialsFor(peer, lifetime)
+    const issued = this.#isRunning ? this.#issue(peer, lifetime) : this.credentialsFor(peer, lifetime)
     if (!issued) throw noRelay()
     const { username, password, expires } = issued
     const urls = this.#turnPlaces().map(formatTurnServer)
@@ -188,12 +188,9 @@ export class RelayService {
     return { username, password, expires, urls, servers: urls.map((url) => url.replace(':', `:${login}`)) }
   }
 
-  /** What a peer may relay here with, for so long at least; undefined where it may not. */
+  /** What a peer may relay with at the daemon's own UDP port, for so long at least; undefined where it may not. */
   credentialsFor(peer: PeerId, lifetime: Milliseconds): RelayCredentials | undefined {
-    if (!this.#isTrusted(peer) || !(this.#isRunning || this.#servesFriends)) return undefined
-    // Credentials outlive no secret: it is time for another one long before.
-    void this.#secrets.renew().catch((error: Error) => this.#options.logger.warn(error.message))
-    return this.#credentials.issue(peer, lifetime)
+    return this.#servesFriends ? this.#issue(peer, lifetime) : undefined
   }
 
   /** What the hub tells of the relay (XEP-0215): trusted hosts how to relay, everybody else how to learn their address. */
@@ -205,7 +202,7 @@ export class RelayService {
       transport: transport === 'udp' ? ('udp' as const) : ('tcp' as const),
     }))
     const stun = places.filter(({ type }) => type === 'turn').map((place) => ({ ...place, type: 'stun' as const }))
-    const login = host && this.credentialsFor(host, HUB_LIFETIME)
+    const login = host && this.#issue(host, HUB_LIFETIME)
     return login ? [...stun, ...places.map((place) => ({ ...place, login }))] : stun
   }
 
@@ -241,7 +238,15 @@ export class RelayService {
   }
 
   #isTrusted(peer: PeerId): boolean {
-    return this.#options.book.get(peer).trust === 'trusted'
+    const { book } = this.#options
+    return book.get(peer).trust === 'trusted' && book.policy(peer).relay !== false
+  }
+
+  #issue(peer: PeerId, lifetime: Milliseconds): RelayCredentials | undefined {
+    if (!this.#isTrusted(peer)) return undefined
+    // Credentials outlive no secret: it is time for another one long before.
+    void this.#secrets.renew().catch((error: Error) => this.#options.logger.warn(error.message))
+    return this.#credentials.issue(peer, lifetime)
   }
 
   #limits(): RelayLimits {

@@ -213,12 +213,12 @@ describe('a server that anybody can ask', () => {
         return eve.packets.length
       }).reduce((sum, one) => sum + one, 0)
     // In the name of a victim who is a client itself.
-    expect(flood(VICTIM.address)).toBeLessThanOrEqual(250)
+    expect(flood(VICTIM.address)).toBeLessThanOrEqual(500)
     expect(anna.refresh().code).toBe(0)
-    expect(flood('77.0.0.1')).toBe(250)
+    expect(flood('77.0.0.1')).toBe(500)
     world.advance(1000)
-    expect(flood('77.0.0.1')).toBe(50)
-    expect(flood('2a01:0:0:1::1') + flood('2a01:0:0:1::2')).toBe(250)
+    expect(flood('77.0.0.1')).toBe(100)
+    expect(flood('2a01:0:0:1::1') + flood('2a01:0:0:1::2')).toBe(500)
     expect(world.server.allocations.size).toBe(1)
   })
 
