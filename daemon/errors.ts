@@ -333,6 +333,11 @@ export const ERRORS = {
     meaning: 'There is no session to this peer.',
     hint: 'Open one with `partyline connect PEER`.',
   },
+  'network.no-mapping': {
+    exit: 1,
+    meaning: 'The router maps no port to this host.',
+    hint: 'Switch on UPnP, NAT-PMP or PCP in the router, or forward the port by hand.',
+  },
   'network.none': {
     exit: 1,
     meaning: 'No network interface takes part.',

@@ -300,7 +300,8 @@ class Daemon implements RunningDaemon {
       refusals,
       connect: (peer, timeout) => this.#connector.connect(peer, timeout),
       dialStream: (...stream) => this.#connector.dialStream(...stream),
-      routeOf: (link) => routeOf(link, this.#network.interfaces()),
+      routeOf: (link) =>
+        routeOf(link, this.#network.interfaces(), (address) => this.#nat.traversal.isMapped(link.peer, address)),
       datagrams: settings.get('session.datagrams') ? sealed : undefined,
       resumeFor: () => settings.get('session.resume-for'),
       isHeld: (peer) => holds.holds(peer),

@@ -295,6 +295,20 @@ const status = z.object({
         detail: z.string(),
       }),
     ),
+    mappings: z
+      .array(
+        z.object({
+          transport: z.enum(['tcp', 'udp']),
+          gateway: z.string(),
+          protocol: z.string().describe('pcp, nat-pmp or upnp; empty for none.'),
+          address: z.string().describe('Where the router says that the internet reaches us; empty for nowhere.'),
+          lifetime: milliseconds.nullable().describe('Until it has to be renewed; null: for ever, or none.'),
+          state: z.enum(['asking', 'mapped', 'failed']),
+          detail: z.string(),
+          doubleNat: z.boolean().describe('The router itself has a private address: there is another NAT behind it.'),
+        }),
+      )
+      .describe('Ports that routers forward to this host on request.'),
   }),
   peers: z.object({ seen: count, connected: count, away: count }),
   sessions: count,

@@ -295,6 +295,19 @@ export const SETTINGS = {
     default: true,
     about: 'Ask trusted peers to relay where nothing better works; `relay.friends` is about relaying for them.',
   },
+  'nat.map': {
+    type: 'boolean',
+    default: true,
+    about: 'Ask the router to forward a port to this host (PCP, NAT-PMP, UPnP), so that others reach it from outside.',
+  },
+  'nat.map-by': {
+    restart: true,
+    type: 'list',
+    default: ['pcp', 'nat-pmp', 'upnp'],
+    maxItems: 3,
+    maxLength: 16,
+    about: 'How routers are asked to forward a port, the best first: `pcp`, `nat-pmp`, `upnp`.',
+  },
   'session.idle-close': {
     restart: true,
     type: 'integer',

@@ -11,10 +11,20 @@ export function rankOf(route: Route): number {
   return ORDER.indexOf(route)
 }
 
-/** How a link travels: TCP tells by where it goes to, other carriers know it of the path below. */
-export function routeOf(link: Link, interfaces: readonly NetworkInterface[]): Route {
-  if (link.path) return link.path.route
-  return isNear(link.remote.address, interfaces) ? 'lan' : 'direct'
+/**
+ * How a link travels: TCP tells by where it goes to, other carriers know it of the path below. `isMapped`: the peer says that a router forwards
+ * this address of it.
+ */
+export function routeOf(
+  { path, remote, local, dialled }: Link,
+  interfaces: readonly NetworkInterface[],
+  isMapped: (address: string) => boolean,
+): Route {
+  if (path) return path.route
+  if (isNear(remote.address, interfaces)) return 'lan'
+  // Who comes from elsewhere to a private address was let in by a router.
+  const isForwarded = dialled ? isMapped(remote.address) : scopeOf(local.address) === 'private'
+  return isForwarded && scopeOf(remote.address) === 'global' ? 'mapped' : 'direct'
 }
 
 /** True for an address that is reached without a router. */

@@ -17,6 +17,14 @@ import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { Handshakes } from './handshakes.ts'
 import { IceMux } from './ice/mux.ts'
 import type { PairReport } from './ice/pair-report.ts'
+import { findGateways } from './mapping/gateway.ts'
+import { systemGatewaySocket } from './mapping/gateway-client.ts'
+import { type MappingStatus, PortMapper } from './mapping/mapper.ts'
+import { NatPmp } from './mapping/nat-pmp.ts'
+import { Pcp } from './mapping/pcp.ts'
+import { Upnp } from './mapping/upnp.ts'
+import { systemFetch } from './mapping/upnp-device.ts'
+import { systemSearch } from './mapping/upnp-search.ts'
 import { joinSources } from './pool/candidate-source.ts'
 import { CandidatePool } from './pool/pool.ts'
 import { systemResolve } from './pool/resolver.ts'
@@ -60,6 +68,8 @@ interface NatOptions {
 
 /** Friends that relay for this host at one time: those that two hosts have in common shall be among them. */
 const MAX_FRIEND_RELAYS = 4
+type MappingView = StatusView['internet']['mappings'][number]
+
 /** How long servers are waited for, how often it is looked, and how long a name may take. */
 const EXAMINATION: Milliseconds = 4500
 const LOOK: Milliseconds = 100
@@ -77,6 +87,7 @@ export class Nat {
   readonly #relays: Relays
   readonly #friendRelays: Relays
   readonly #pool: CandidatePool
+  readonly #mapper: PortMapper
   readonly #mux: IceMux
   readonly #carriers: UdxCarriers
   readonly #stops: readonly (() => void)[]
@@ -103,6 +114,22 @@ export class Nat {
       kind: 'friend-relay',
       used: MAX_FRIEND_RELAYS,
     })
+    const open = systemGatewaySocket
+    const { random } = Math
+    const protocols = [
+      new Pcp({ clock, random: randomBytes, open }),
+      new NatPmp({ clock, open }),
+      new Upnp({ search: systemSearch(clock), fetch: systemFetch, random }),
+    ]
+    this.#mapper = new PortMapper({
+      clock,
+      logger: logger.part('mapping'),
+      random,
+      port: () => endpoint.port,
+      isWanted: () => settings.get('nat.map') && this.#share !== 'relay' && this.#share !== 'none',
+      protocols: settings.get('nat.map-by').flatMap((name) => protocols.filter((one) => one.name === name)),
+      gateways: (interfaces) => findGateways(interfaces),
+    })
     this.#pool = new CandidatePool({
       clock,
       port: () => endpoint.port,
@@ -111,6 +138,7 @@ export class Nat {
       random: randomBytes,
       resolve: systemResolve,
       relays: joinSources([this.#friendRelays, this.#relays]),
+      mapped: this.#mapper,
     })
     const send = (packet: Buffer, to: TransportAddress): void => this.send(packet, to)
     this.#carriers = new UdxCarriers({ endpoint, clock, refusals, send })
@@ -164,7 +192,7 @@ export class Nat {
 
   /** Where routers forward a port of theirs to this host's, as far as is known now. */
   mapped(): readonly HostPort[] {
-    return this.#pool.candidates().filter(({ kind }) => kind === 'mapped')
+    return this.#mapper.addresses()
   }
 
   /** Others know of other servers than before. */
@@ -175,6 +203,7 @@ export class Nat {
   /** The interfaces there are now. */
   networkChanged(interfaces: readonly NetworkInterface[]): void {
     this.#pool.networkChanged(interfaces)
+    this.#mapper.networkChanged(interfaces)
     this.#relays.networkChanged()
     this.#friendRelays.networkChanged()
     this.traversal.networkChanged()
@@ -199,12 +228,13 @@ export class Nat {
       detail: reason,
     }))
     const servers = [...stun, ...turn]
+    const mappings = this.#mapper.status().map(mappingView)
     const known = servers.filter(({ address }) => address !== '').length
     if (servers.length === 0)
-      return { state: 'unused', detail: 'No STUN or TURN server is set (`nat.stun`, `nat.turn`).', servers }
-    if (known > 0) return { state: 'ready', detail: `${known} of ${servers.length} servers answer.`, servers }
-    if (this.#pool.isActive) return { state: 'failed', detail: 'No server has answered.', servers }
-    return { state: 'idle', detail: 'Servers are asked when a path through NAT is looked for.', servers }
+      return { state: 'unused', detail: 'No STUN or TURN server is set (`nat.stun`, `nat.turn`).', servers, mappings }
+    if (known > 0) return { state: 'ready', detail: `${known} of ${servers.length} servers answer.`, servers, mappings }
+    if (this.#pool.isActive) return { state: 'failed', detail: 'No server has answered.', servers, mappings }
+    return { state: 'idle', detail: 'Servers are asked when a path through NAT is looked for.', servers, mappings }
   }
 
   /** Asks the servers that are set and waits for what they say, a few seconds at most; and what NAT there is, as one of them sees it. */
@@ -257,7 +287,7 @@ export class Nat {
     this.#carriers.close()
     this.#pool.close()
     for (const stop of this.#stops) stop()
-    await Promise.all([this.#relays.close(), this.#friendRelays.close()])
+    await Promise.all([this.#relays.close(), this.#friendRelays.close(), this.#mapper.close()])
   }
 
   /** Takes up the settings; what cannot be read in them is left out, and said. */
@@ -278,6 +308,7 @@ export class Nat {
     const others = this.#options.servers?.() ?? { stun: [], turn: [] }
     this.#relays.setServers(share === 'none' ? [] : [...read('nat.turn', parseTurnServer), ...others.turn])
     this.#pool.configure([...read('nat.stun', parseStunServer), ...others.stun, ...this.#friends], share)
+    this.#mapper.settingsChanged()
   }
 
   #stun(packet: Buffer, from: TransportAddress): void {
@@ -317,5 +348,15 @@ function pathView({ to, local, remote, state, isSelected, rtt, loss, mtu, reason
     loss,
     mtu,
     reason,
+  }
+}
+
+function mappingView({ protocol, external, lifetime, isDoubleNat, ...mapping }: MappingStatus): MappingView {
+  return {
+    ...mapping,
+    protocol: protocol ?? '',
+    address: external ? formatHostPort(external) : '',
+    lifetime: external && lifetime !== Number.POSITIVE_INFINITY ? lifetime : null,
+    doubleNat: isDoubleNat,
   }
 }

@@ -175,11 +175,17 @@ export class PeerTraversal {
     return this.#looking.size > 0 || this.#carriers.size > 0
   }
 
-  /** Where packets reach the peer straight, if it has no NAT before it. */
+  /** Where packets reach the peer straight, if it has no NAT before it, or one that forwards its port. */
   get openAddress(): HostPort | undefined {
     const path = this.#path
-    if (path?.remote !== 'host' || path.to.relay !== undefined) return undefined
+    const isOpen = path?.remote === 'host' || path?.remote === 'mapped'
+    if (!path || !isOpen || path.to.relay !== undefined) return undefined
     return { address: path.to.address, port: path.to.port }
+  }
+
+  /** True where the peer says that a router forwards this address of it. */
+  isMapped(address: string): boolean {
+    return this.#theirs?.candidates.some((one) => one.kind === 'mapped' && one.address === address) ?? false
   }
 
   /** Somebody here wants a link; `failed` is called once if there is no way. Returns the way to stop. */

@@ -135,6 +135,11 @@ export class Traversal implements WayFinder {
     return this.#peers.get(peer)?.openAddress
   }
 
+  /** True where a peer says that a router forwards this address of it. */
+  isMapped(peer: PeerId, address: string): boolean {
+    return this.#peers.get(peer)?.isMapped(address) ?? false
+  }
+
   candidatesChanged(): void {
     for (const traversal of this.#peers.values()) traversal.candidatesChanged()
   }

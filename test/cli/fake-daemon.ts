@@ -58,7 +58,7 @@ export const STATUS: StatusView = {
     { name: 'docker0', kind: 'container', participating: false, addresses: ['172.17.0.1'], multicast: true },
   ],
   discovery: [{ method: 'beacon', interface: 'eth0', state: 'active', detail: '' }],
-  internet: { state: 'unused', detail: '', servers: [] },
+  internet: { state: 'unused', detail: '', servers: [], mappings: [] },
   peers: { seen: 1, connected: 0, away: 0 },
   sessions: 0,
   links: { open: 0, halfOpen: 0 },

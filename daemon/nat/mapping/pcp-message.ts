@@ -1,0 +1,131 @@
+import { isIPv4, SocketAddress } from 'node:net'
+import { PartylineError } from '../../errors.ts'
+import { plainAddress } from '../../network/addresses.ts'
+import type { HostPort } from '../../types.ts'
+import type { MappedTransport } from './protocol.ts'
+
+/** RFC 6887 sections 7, 11.1 and 14. */
+const VERSION = 2
+const HEADER = 24
+const MAP = 36
+const MAX_PACKET = 1100
+const RESPONSE = 0x80
+export const OPCODE = { announce: 0, map: 1 } as const
+const PROTOCOL: Readonly<Record<MappedTransport, number>> = { udp: 17, tcp: 6 }
+export const NONCE_SIZE = 12
+/** Seconds, as large as they get. */
+export const MAX_LIFETIME = 0xffff_ffff
+
+/** Section 7.4, in words. */
+const RESULTS: readonly string[] = [
+  'success',
+  'it speaks another version of PCP',
+  'it does not allow that',
+  'it takes the request for malformed',
+  'it does not know this request',
+  'it does not know an option',
+  'it takes an option for malformed',
+  'its own line is down',
+  'it has no room for more',
+  'it does not map this protocol',
+  'this host has too many already',
+  'it cannot give this port',
+  'there is another NAT between',
+  'too many remote peers',
+]
+export const UNSUPPORTED_VERSION = 1
+export const ADDRESS_MISMATCH = 12
+
+/** A MAP request (section 11.1). */
+export interface PcpMapRequest {
+  readonly nonce: Uint8Array
+  readonly transport: MappedTransport
+  /** Where it is sent from. */
+  readonly client: string
+  readonly internalPort: number
+  /** Wished for; port 0 for any. */
+  readonly external: HostPort
+  /** In seconds; 0 gives the mapping back. */
+  readonly lifetime: number
+}
+
+/** Any answer; the fields of a mapping where it is one for a MAP request. */
+export interface PcpResponse {
+  readonly opcode: number
+  readonly result: number
+  /** In seconds: of the mapping, or how long an error lasts. */
+  readonly lifetime: number
+  /** In seconds, since the router last forgot everything. */
+  readonly epoch: number
+  readonly mapping:
+    | {
+        readonly nonce: Buffer
+        readonly transport: number
+        readonly internalPort: number
+        readonly external: HostPort
+      }
+    | undefined
+}
+
+export function encodePcpMap({ nonce, transport, client, internalPort, external, lifetime }: PcpMapRequest): Buffer {
+  const packet = Buffer.alloc(HEADER + MAP)
+  packet[0] = VERSION
+  packet[1] = OPCODE.map
+  packet.writeUInt32BE(lifetime, 4)
+  packet.set(bytesOf(client), 8)
+  packet.set(nonce, HEADER)
+  packet[HEADER + 12] = PROTOCOL[transport]
+  packet.writeUInt16BE(internalPort, HEADER + 16)
+  packet.writeUInt16BE(external.port, HEADER + 18)
+  packet.set(bytesOf(external.address), HEADER + 20)
+  return packet
+}
+
+/** Throws `peer.malformed`, whatever the bytes. An answer in another version, as NAT-PMP's, has result 1 (section 9). */
+export function decodePcp(packet: Buffer): PcpResponse {
+  if (packet.length >= 4 && packet[0] === 0)
+    return { opcode: OPCODE.map, result: UNSUPPORTED_VERSION, lifetime: 0, epoch: 0, mapping: undefined }
+  const [version, second = 0] = packet
+  const isWhole = packet.length >= HEADER && packet.length <= MAX_PACKET && packet.length % 4 === 0
+  if (version !== VERSION || !isWhole || (second & RESPONSE) === 0)
+    throw new PartylineError('peer.malformed', 'not an answer of PCP')
+  const opcode = second & 0x7f
+  const head = { opcode, result: packet[3] ?? 0, lifetime: packet.readUInt32BE(4), epoch: packet.readUInt32BE(8) }
+  if (opcode !== OPCODE.map || packet.length < HEADER + MAP) return { ...head, mapping: undefined }
+  return {
+    ...head,
+    mapping: {
+      nonce: packet.subarray(HEADER, HEADER + NONCE_SIZE),
+      transport: packet[HEADER + 12] ?? 0,
+      internalPort: packet.readUInt16BE(HEADER + 16),
+      external: {
+        port: packet.readUInt16BE(HEADER + 18),
+        address: textOf(packet.subarray(HEADER + 20, HEADER + 36)),
+      },
+    },
+  }
+}
+
+export const pcpProtocol = (transport: MappedTransport): number => PROTOCOL[transport]
+
+/** What a router means by a result. */
+export const pcpReason = (result: number): string => RESULTS[result] ?? `result ${result}`
+
+/** 16 bytes, IPv4 within IPv6 (section 5). */
+function bytesOf(address: string): Buffer {
+  const plain = plainAddress(address)
+  if (isIPv4(plain)) return Buffer.from([...new Array(10).fill(0), 0xff, 0xff, ...plain.split('.').map(Number)])
+  const [head = '', tail] = new SocketAddress({ address: plain, family: 'ipv6' }).address.split('::')
+  const groups = (part = ''): number[] =>
+    part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16))
+  const [first, last] = [groups(head), groups(tail)]
+  const all = [...first, ...new Array(tail === undefined ? 0 : 8 - first.length - last.length).fill(0), ...last]
+  const bytes = Buffer.alloc(16)
+  for (const [index, group] of all.slice(0, 8).entries()) bytes.writeUInt16BE(group, 2 * index)
+  return bytes
+}
+
+function textOf(bytes: Buffer): string {
+  const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(2 * index).toString(16))
+  return plainAddress(groups.join(':'))
+}
