@@ -5,8 +5,9 @@ import type { Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
 
 const HOUR: Milliseconds = 3_600_000
 const DAY = 24 * HOUR
-/** How long credentials may be good. */
+/** How long credentials may be asked to be good, and how long they may be at most: their last day is a whole one. */
 export const MAX_LIFETIME = 31 * DAY
+export const LONGEST_LIFE = MAX_LIFETIME + DAY
 /** Peers whose hashed names are known. */
 const MAX_HASHED = 256
 
@@ -84,7 +85,7 @@ export class CredentialBook {
     for (let lifetime = 0; lifetime <= DAY; lifetime += HOUR) expiries.add(expiry(now, lifetime))
     // One more: what was issued in the hour that began just now.
     expiries.add(expiry(now + HOUR, DAY))
-    for (let lifetime = DAY + 1; lifetime <= MAX_LIFETIME + DAY; lifetime += DAY) expiries.add(expiry(now, lifetime))
+    for (let lifetime = DAY + 1; lifetime <= LONGEST_LIFE; lifetime += DAY) expiries.add(expiry(now, lifetime))
     for (const peer of peers)
       for (const expires of expiries) {
         const username = nameOf(peer, expires)

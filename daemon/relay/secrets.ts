@@ -5,7 +5,7 @@ import { parseJsonText } from '../config/json-text.ts'
 import { fileError } from '../file-error.ts'
 import type { Logger } from '../logger.ts'
 import type { UnixMilliseconds } from '../types.ts'
-import { MAX_LIFETIME } from './credentials.ts'
+import { LONGEST_LIFE } from './credentials.ts'
 
 const SIZE = 32
 
@@ -56,7 +56,7 @@ export class RelaySecrets {
     const now = wall()
     const [current] = this.#secrets
     // A clock that was far ahead for a while is no reason to keep one for ever.
-    if (current && now < current.since + MAX_LIFETIME && current.since <= now + MAX_LIFETIME) return
+    if (current && now < current.since + LONGEST_LIFE && current.since <= now + LONGEST_LIFE) return
     const made = { key: random(SIZE).toString('base64'), since: now }
     const secrets = current ? [made, current] : [made]
     try {

@@ -77,8 +77,8 @@ export class StreamListener {
       })
   }
 
-  /** Listens at all addresses. Throws `local.port-taken`. */
-  async listen(port: number): Promise<void> {
+  /** Listens at all addresses (0: any port); the port. Throws `local.port-taken`. */
+  async listen(port: number): Promise<number> {
     try {
       await this.#listen(port, '::')
     } catch (error) {
@@ -91,6 +91,8 @@ export class StreamListener {
     }
     this.#server.on('error', (error) => this.#options.logger.warn('the relay has trouble', { error: String(error) }))
     this.#look()
+    const address = this.#server.address()
+    return address !== null && typeof address === 'object' ? address.port : port
   }
 
   /** Closes the port and all connections. Safe to call twice. */

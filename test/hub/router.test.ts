@@ -1,16 +1,26 @@
 import { parse } from 'ltx'
 import { beforeEach, describe, expect, it } from 'vitest'
+import type { ExternalService } from '../../daemon/hub/external-services.ts'
 import { type Effect, MAX_PRESENCE, Router } from '../../daemon/hub/router.ts'
+import type { PeerId } from '../../daemon/types.ts'
 
 const ANNA = 'anna@hub.local/phone'
 const BOB = 'bob@hub.local/desk'
 const HOST = 'a-host@hub.local/partyline'
 
+const PEER = 'mfzwizlnn5xgk3lpnzsxe3dfon2ca5dfon2gs3thebqw4zbaonxq'
+/** STUN for everybody, TURN for hosts. */
+const services = (host: PeerId | undefined): ExternalService[] => {
+  const at = { host: '192.0.2.1', port: 3478, transport: 'udp' as const }
+  const login = { username: `1795086400:${host}`, password: 'p&w', expires: 1_795_086_400_000 }
+  return [{ type: 'stun', ...at }, ...(host ? [{ type: 'turn' as const, ...at, login }] : [])]
+}
+
 let router: Router
 let ids = 0
 
 beforeEach(() => {
-  router = new Router({ domain: 'hub.local', name: 'party', newId: () => `id${ids++}` })
+  router = new Router({ domain: 'hub.local', name: 'party', newId: () => `id${ids++}`, services })
 })
 
 const send = (from: string, xml: string): Effect[] => router.stanza(from, parse(xml) ?? expect.fail(xml))
@@ -233,5 +243,37 @@ describe('requests', () => {
     expect(only(send(BOB, `<iq type="result" id="9" to="${ANNA}"/>`))).toBe(
       `<iq type="result" id="9" to="${ANNA}" from="${BOB}"/>`,
     )
+  })
+})
+
+describe('servers for STUN and TURN (XEP-0215)', () => {
+  const ask = (jid: string, xml: string): string =>
+    only(send(jid, `<iq type="get" id="1" to="hub.local">${xml}</iq>`)).replace(/^<iq[^>]*>|<\/iq>$/g, '')
+  const all = '<services xmlns="urn:xmpp:extdisco:2"/>'
+  const STUN = '<service type="stun" host="192.0.2.1" port="3478" transport="udp"/>'
+  const host = `${PEER}@hub.local/partyline`
+  const TURN =
+    '<service type="turn" host="192.0.2.1" port="3478" transport="udp" restricted="1" ' +
+    `username="1795086400:${PEER}" password="p&amp;w" expires="2026-11-19T11:06:40.000Z"/>`
+
+  beforeEach(() => {
+    router.login(host, 'host', 'host')
+    router.login(ANNA, 'Anna', 'chat')
+  })
+
+  it('are told to hosts with what to use them with, and to people without', () => {
+    expect(ask(host, all)).toBe(`<services xmlns="urn:xmpp:extdisco:2">${STUN}${TURN}</services>`)
+    expect(ask(ANNA, all)).toBe(`<services xmlns="urn:xmpp:extdisco:2">${STUN}</services>`)
+  })
+
+  it('are told by type, and credentials one by one', () => {
+    const turn = '<services xmlns="urn:xmpp:extdisco:2" type="turn"/>'
+    expect(ask(host, turn)).toBe(`<services xmlns="urn:xmpp:extdisco:2">${TURN}</services>`)
+    const one =
+      '<credentials xmlns="urn:xmpp:extdisco:2"><service host="192.0.2.1" type="turn" port="3478"/></credentials>'
+    expect(ask(host, one)).toBe(`<credentials xmlns="urn:xmpp:extdisco:2">${TURN}</credentials>`)
+    expect(ask(ANNA, one)).toContain('item-not-found')
+    expect(ask(host, one.replace('192.0.2.1', '192.0.2.2'))).toContain('item-not-found')
+    expect(ask(host, '<else xmlns="urn:xmpp:extdisco:2"/>')).toContain('item-not-found')
   })
 })
