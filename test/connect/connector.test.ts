@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../daemon/clock.ts'
-import { Connector, type ElectedLink } from '../../daemon/connect/connector.ts'
+import { Connector, type ElectedLink, type LinkGate } from '../../daemon/connect/connector.ts'
 import { encodeGreeting, type Greeting, type HelloInvite, readGreeting } from '../../daemon/connect/greeting.ts'
-import { PartylineError } from '../../daemon/errors.ts'
+import { type ErrorCode, PartylineError } from '../../daemon/errors.ts'
 import type { Link } from '../../daemon/link/link.ts'
 import { createTlsDial } from '../../daemon/link/tls-dial.ts'
 import { LinkListener } from '../../daemon/link/tls-listen.ts'
@@ -41,6 +41,11 @@ class Host implements AsyncDisposable {
   invite: HelloInvite | undefined
   way: ((peer: PeerId, failed: (error: PartylineError) => void) => void) | undefined
   stopped = 0
+  /** What becomes of peers that greet; everybody is let in otherwise. */
+  verdict: ReturnType<LinkGate['greeted']> = { kind: 'admit' }
+  readonly occasions: Parameters<LinkGate['greeted']>[1][] = []
+  isUsable = true
+  answersProbes = true
   received: number | undefined
 
   private constructor({ peer, certificate }: Keyed) {
@@ -68,6 +73,14 @@ class Host implements AsyncDisposable {
       addressesOf: (other) => this.addresses.get(other) ?? [],
       interfaces: () => [],
       isBlocked: (other) => this.blocked.has(other),
+      gate: {
+        greeted: (_, occasion) => {
+          this.occasions.push(occasion)
+          return this.verdict
+        },
+        mayUse: () => this.isUsable,
+        mayAnswerOn: () => this.answersProbes,
+      },
       name: () => `name of ${peer.slice(0, 4)}`,
       port: () => this.listener.port,
       inviteFor: () => this.invite,
@@ -309,6 +322,77 @@ test('whoever joins by a ticket shows it in its greeting, and nobody else does',
     invite,
     undefined,
   ])
+})
+
+describe('a gate', () => {
+  const refuse = (answer: ErrorCode | undefined) => ({ kind: 'refuse', code: 'policy.refused', answer }) as const
+
+  test('refuses a peer, which is told so', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    b.verdict = refuse('policy.refused')
+    await expect(a.sees(b).connector.connect(b.peer)).rejects.toEqual(code('policy.refused'))
+    expect([b.elected.length, b.refusals.snapshot()]).toEqual([0, { 'policy.refused': 1 }])
+  })
+
+  test('that is silent tells nothing', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    b.verdict = refuse(undefined)
+    await expect(a.sees(b).connector.connect(b.peer, 500)).rejects.toEqual(code('network.timeout'))
+  })
+
+  test('asks the owner meanwhile: the peer waits, and gets through when it is let in', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    b.verdict = refuse('policy.asking')
+    const connecting = a.sees(b).connector.connect(b.peer)
+    await until(() => b.occasions.length > 0)
+    b.verdict = { kind: 'admit' }
+    a.connector.noticed(b.peer, 'accepted')
+    await connecting
+    expect(b.occasions.length).toBeLessThanOrEqual(3)
+  })
+
+  test('that has asked the owner in vain: the peer is told that he was asked', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    b.verdict = refuse('policy.asking')
+    await expect(a.sees(b).connector.connect(b.peer, 500)).rejects.toEqual(code('policy.asking'))
+  })
+
+  test('by a signal only: the same, though no way is found meanwhile', async () => {
+    await using a = await Host.start()
+    const { peer } = await newKey()
+    a.way = (_, failed) => {
+      a.connector.noticed(peer, 'asking')
+      failed(new PartylineError('network.no-path'))
+    }
+    await expect(a.connector.connect(peer, 500)).rejects.toEqual(code('policy.asking'))
+    a.connector.noticed(peer, 'accepted')
+  })
+
+  test('is told who is called here, and whose session goes on', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    for (const host of [a, b]) Object.assign(host, { held: 'the-session', received: 0 })
+    b.way = () => {}
+    const wanted = b.connector.connect(a.peer)
+    await a.sees(b).connector.connect(b.peer)
+    expect(b.occasions[0]).toMatchObject({ isWanted: true, goesOn: true, name: `name of ${a.peer.slice(0, 4)}` })
+    expect(await wanted).toBe('the-session')
+  })
+
+  test('keeps links that this host dials from being used, and who lives here to itself', async () => {
+    await using a = await Host.start()
+    await using b = await Host.start()
+    a.isUsable = false
+    await expect(a.sees(b).connector.connect(b.peer)).rejects.toEqual(code('policy.metered'))
+    expect(b.occasions).toEqual([])
+    expect(await a.connector.probe(b.at)).toMatchObject({ peer: b.peer })
+    b.answersProbes = false
+    expect(await a.connector.probe(b.at)).toBeUndefined()
+  })
 })
 
 describe('a way beside dialling', () => {

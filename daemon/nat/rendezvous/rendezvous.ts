@@ -105,6 +105,7 @@ export class Rendezvous {
     const isSame = before?.instance === instance && before.attempt === attempt
     if (before?.instance === instance && (attempt < before.attempt || (isSame && version < before.version))) return
     this.#remote = { instance, attempt, version }
+    if (before && !isSame) this.#begunAnew(signal.seen)
     // Where there is something to tell, that says too what was seen.
     if (this.#local && !this.isSeen && this.#sends < MAX_SENDS) this.#at = Math.min(this.#at, now)
     else this.#events.signal({ kind: 'seen', seen: this.#remote })
@@ -127,6 +128,13 @@ export class Rendezvous {
     this.#isClosed = true
     this.#at = Number.POSITIVE_INFINITY
     if (this.#version > 0) this.#events.signal({ kind: 'leave', ...this.#edition, version: this.#version })
+  }
+
+  /** The peer is in another attempt than before, and knows of us what it says that it has seen in this one. */
+  #begunAnew(seen: Edition | null): void {
+    this.#seenByPeer = 0
+    this.#sends = 0
+    if (seen) this.#confirm(seen)
   }
 
   #confirm({ instance, attempt, version }: Edition): void {

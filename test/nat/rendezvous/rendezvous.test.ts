@@ -128,6 +128,23 @@ describe('a rendezvous', () => {
     ])
   })
 
+  test('tells a peer that begins anew what it had told it before', () => {
+    const clock = new VirtualClock()
+    const { a, b } = pair(clock, () => [1])
+    a.rendezvous.describe(description(1), clock.now())
+    b.rendezvous.describe(description(2), clock.now())
+    clock.advance(10_000)
+    const again = new Rendezvous(
+      { instance: 'b'.repeat(16), attempt: 2 },
+      { signal: (signal) => a.rendezvous.receive(signal, clock.now()), described: () => {}, left: () => {} },
+    )
+    const before = a.sent
+    again.describe(description(3), clock.now())
+    clock.advance(100)
+    expect(a.sent).toBe(before + 1)
+    expect(a.heard.at(-1)).toEqual({ port: 3, isNew: true })
+  })
+
   test('hears that the peer gave up, once for its present attempt only', () => {
     const clock = new VirtualClock()
     const { a, b } = pair(clock, () => [1])
