@@ -29,7 +29,7 @@ export class RelayPorts {
     this.#options = options
   }
 
-  /** See `OpenPort`. At random, so that nobody can tell which ports relays have (RFC 8656 section 7.2). */
+  /** A port, or two for a pair; none where they cannot be had. At random, so that nobody can tell which ports relays have (RFC 8656 section 7.2). */
   open(family: 4 | 6, wish: PortWish): readonly RelayPort[] {
     const { addresses, logger, range } = this.#options
     const address = addresses.bindFor(family)

@@ -10,7 +10,7 @@ import type { HostPort, Milliseconds } from '../types.ts'
 import type { ClientTransport, TurnClient } from './turn-client.ts'
 
 /** Connections in all, and from one address. */
-export const MAX_CONNECTIONS = 1024
+const MAX_CONNECTIONS = 1024
 export const MAX_PER_ADDRESS = 256
 /** What may wait for a client that reads slowly; what comes on top is lost, as datagrams are. */
 export const MAX_UNSENT = 256 * 1024

@@ -43,7 +43,7 @@ const KNOWN: ReadonlySet<number> = new Set([
 ])
 
 /** Opens a relay's port of a family, or two for a pair; none where they cannot be had. */
-export type OpenPort = (family: 4 | 6, wish: PortWish) => readonly RelayPort[]
+type OpenPort = (family: 4 | 6, wish: PortWish) => readonly RelayPort[]
 
 interface TurnServerOptions {
   readonly realm: string

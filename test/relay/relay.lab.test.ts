@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
@@ -10,7 +11,7 @@ import { Guest } from '../scenarios/party.ts'
 import type { CrowdOptions } from './crowd-worker.ts'
 
 const missing = labMissing(['turnutils_uclient', 'turnutils_peer'])
-const DATACHANNEL = new URL('../bench/peers/node_modules/node-datachannel', import.meta.url).pathname
+const DATACHANNEL = join(new URL('../bench/peers/node_modules', import.meta.url).pathname, 'node-datachannel')
 const DATACHANNEL_WORKER = new URL('../nat/matrix/datachannel/worker.ts', import.meta.url).pathname
 const CROWD_WORKER = new URL('./crowd-worker.ts', import.meta.url).pathname
 const noDatachannel = missing ?? (existsSync(DATACHANNEL) ? undefined : 'node-datachannel is not in test/bench/peers')
