@@ -25,7 +25,7 @@ const ADDRESS_PATIENCE: Milliseconds = 4500
 const LOCAL_PATIENCE: Milliseconds = 2000
 /** What a whole test of the NAT takes at most. */
 const NAT_PATIENCE: Milliseconds = 6500
-const NO_SERVERS: StatusView['internet'] = { state: 'unused', detail: '', servers: [] }
+const NO_SERVERS: StatusView['internet'] = { state: 'unused', detail: '', servers: [], mappings: [] }
 /** Most interfaces that the multicast self-test tries. */
 const MAX_INTERFACES = 16
 

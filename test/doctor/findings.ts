@@ -20,7 +20,7 @@ export const NO_HUB: HubStatus = {
   hubs: [],
 }
 
-export const NO_SERVERS: StatusView['internet'] = { state: 'unused', detail: '', servers: [] }
+export const NO_SERVERS: StatusView['internet'] = { state: 'unused', detail: '', servers: [], mappings: [] }
 
 export function joinedHub(change: Partial<HubStatus['hubs'][number]> = {}): HubStatus['hubs'][number] {
   const hub = { peer: '', name: 'lanparty', domain: 'hub-lanparty.local', address: '192.168.50.254', port: 5223 }

@@ -3,7 +3,7 @@ import { HOST_CHECKS } from '../../daemon/doctor/checks.ts'
 import type { Finding, HostFindings } from '../../daemon/doctor/findings.ts'
 import type { NatBehaviour } from '../../daemon/nat/stun/behaviour.ts'
 import { networkInterface } from '../simulated-network.ts'
-import { ETH0, finch, hostFindings, joinedHub, NO_HUB, person, seen, session } from './findings.ts'
+import { ETH0, finch, hostFindings, joinedHub, NO_HUB, NO_SERVERS, person, seen, session } from './findings.ts'
 
 function examine(id: string, change: Partial<HostFindings>): Finding {
   const check = HOST_CHECKS.find((one) => one.id === id)
@@ -24,8 +24,8 @@ const off = { ...state, interface: '', state: 'off', detail: 'switched off' } as
 /** STUN servers in these states. */
 function servers(...states: readonly string[]): HostFindings['internet'] {
   return {
+    ...NO_SERVERS,
     state: '',
-    detail: '',
     servers: states.map((one) => ({
       server: 'stun.example.org',
       kind: 'stun',

@@ -41,8 +41,12 @@ describe('the ways to this host', () => {
 
   test('name no address where policy lets none out, or no port is open', () => {
     for (const share of ['relay', 'none'] as const)
-      expect(ownWays({ self: SELF, share, hub: NO_HUB, interfaces, port: 47_800, accounts: [], mapped: [] })).toEqual(NO_WAYS)
-    expect(ownWays({ self: SELF, share: 'all', hub: NO_HUB, interfaces, port: 0, accounts: [], mapped: [] })).toEqual(NO_WAYS)
+      expect(ownWays({ self: SELF, share, hub: NO_HUB, interfaces, port: 47_800, accounts: [], mapped: [] })).toEqual(
+        NO_WAYS,
+      )
+    expect(ownWays({ self: SELF, share: 'all', hub: NO_HUB, interfaces, port: 0, accounts: [], mapped: [] })).toEqual(
+      NO_WAYS,
+    )
   })
 
   test('are shortened to what a ticket holds, the best of each kind last', () => {
