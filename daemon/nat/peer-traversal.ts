@@ -249,8 +249,10 @@ export class PeerTraversal {
   #described(description: Description): void {
     const { clock, dials } = this.#options
     const now = clock.now()
-    this.#theirs = description
     const { ufrag, pwd, link, calls } = description
+    // Another attempt of the peer counts anew.
+    if (this.#theirs?.ufrag !== ufrag) this.#theirCalls = 0
+    this.#theirs = description
     this.#agent.setRemote({ ufrag, pwd }, this.#reachable(description), now)
     if (calls > this.#theirCalls) {
       this.#theirWishUntil = now + (this.#byHand?.patience ?? THEIR_WISH)

@@ -49,6 +49,24 @@ describe('a host that shares the addresses of its relays only', () => {
     expect(a.told).toEqual([])
   }, 20_000)
 
+  test('is dialled again by a peer that still knows what it told before', async () => {
+    const { a, b, both } = await pair()
+    await using _both = both
+    // The first of them dials.
+    const stop = b.traversal.look(a.peer, () => {})
+    const [far] = await b.untilLinks(1)
+    stop()
+    if (!far) throw new Error('unreachable: there is one')
+    const closed = once(far.socket, 'close')
+    b.share = 'relay'
+    b.candidates = [b.relayed]
+    b.traversal.shareChanged()
+    await closed
+    b.traversal.look(a.peer, () => {})
+    const [, again] = await b.untilLinks(2)
+    expect(again?.path?.route).toBe('relay')
+  }, 20_000)
+
   test('ends what was begun when it shared all', async () => {
     const { a, b, both } = await pair()
     await using _both = both
