@@ -77,7 +77,6 @@ export class PeerBook {
       if (record.id === options.self) continue
       this.#records.set(record.id, record)
       record.shown = record.listed
-      if (Object.keys(record.policy).length > 0) this.#ruled.add(record)
       this.#file(record)
     }
     this.#sweepTimer = options.clock.after(SWEEP_INTERVAL, () => this.#sweep())
@@ -244,8 +243,6 @@ export class PeerBook {
     await this.#decide(peer, (record) => {
       if (JSON.stringify(record.policy) === JSON.stringify(policy)) return false
       record.policy = policy
-      if (Object.keys(policy).length > 0) this.#ruled.add(record)
-      else this.#ruled.delete(record)
       return true
     })
   }
@@ -373,7 +370,8 @@ export class PeerBook {
   #file(record: PeerRecord): void {
     this.#strangers.delete(record.id)
     this.#proven.delete(record.id)
-    this.#ruled.delete(record)
+    if (Object.keys(record.policy).length > 0) this.#ruled.add(record)
+    else this.#ruled.delete(record)
     if (record.decided || record.expected > 0) return
     const kind = record.proven ? this.#proven : this.#strangers
     kind.add(record.id)
@@ -391,6 +389,7 @@ export class PeerBook {
     this.#records.delete(record.id)
     this.#strangers.delete(record.id)
     this.#proven.delete(record.id)
+    this.#ruled.delete(record)
   }
 
   /** Something that showed the peer has gone; a stranger that nothing shows any more is forgotten. */

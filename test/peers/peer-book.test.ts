@@ -625,3 +625,21 @@ describe('what a peer tells, and what is in its way', () => {
     expect(book.get(id(1)).note).toBe('')
   })
 })
+
+test('what was decided about peers is counted while it holds, and after a restart', async () => {
+  const book = await open()
+  const rules = new Map([
+    [id(1), 'public'],
+    [id(2), 'relay'],
+    [id(3), 'all'],
+  ] as const)
+  for (const [peer, share] of rules) await book.setPolicy(peer, { share })
+  expect(book.shares().toSorted()).toEqual(['all', 'public', 'relay'])
+  await book.setPolicy(id(1), {})
+  await book.forget(id(2))
+  expect(book.shares()).toEqual(['all'])
+  await book.close()
+  const again = await open()
+  expect([again.shares(), again.policy(id(3))]).toEqual([['all'], { share: 'all' }])
+  await again.close()
+})
