@@ -23,16 +23,19 @@ describe.skipIf(missing).for(['mdns', 'beacon', 'xmpp'] as const)(title('%s betw
 
 // They wait most of the time, each in a lab of its own.
 describe.skipIf(missing).for(['mdns', 'beacon', 'xmpp'] as const)(title('%s alone'), (kind) => {
-  test.concurrent.for(['4', '6'] as const)('finds a host with IPv%s only, and notices that it was killed', async (ip) => {
-    await using lab = await Lab.up('lan', { n: 2, ip })
-    const [a, b] = [await startOn(lab, 'h1', kind), await startOn(lab, 'h2', kind)]
-    const sighting = await a.log.untilSees(b.peer)
-    expect(sighting).toMatchObject({ interface: 'eth0', port: 47800, name: 'name of h2' })
-    expect(sighting.address).toMatch(ip === '4' ? /^192\.168\.50\.2$/ : /^fd00:50::2$|^fe80:.*%eth0$/)
-    await b.log.untilSees(a.peer)
-    b.method.kill()
-    await a.log.untilGone(b.peer)
-  })
+  test.concurrent.for(['4', '6'] as const)(
+    'finds a host with IPv%s only, and notices that it was killed',
+    async (ip) => {
+      await using lab = await Lab.up('lan', { n: 2, ip })
+      const [a, b] = [await startOn(lab, 'h1', kind), await startOn(lab, 'h2', kind)]
+      const sighting = await a.log.untilSees(b.peer)
+      expect(sighting).toMatchObject({ interface: 'eth0', port: 47800, name: 'name of h2' })
+      expect(sighting.address).toMatch(ip === '4' ? /^192\.168\.50\.2$/ : /^fd00:50::2$|^fe80:.*%eth0$/)
+      await b.log.untilSees(a.peer)
+      b.method.kill()
+      await a.log.untilGone(b.peer)
+    },
+  )
 
   test.concurrent('keeps the zone of link-local addresses', async () => {
     await using lab = await Lab.up('lan', { n: 2, zeroconf: true })

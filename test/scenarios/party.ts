@@ -1,5 +1,5 @@
 import { type Client, connect } from '../../ipc/index.ts'
-import type { ChatLine, HubStatus, PeerView, Topic } from '../../ipc/methods.ts'
+import type { ChatLine, HubStatus, PeerView, SessionView, Topic } from '../../ipc/methods.ts'
 import { type DaemonOptions, type Lab, type LabDaemon, startDaemon } from '../lab/lab.ts'
 
 /** How long something may take before the test fails. Not a measure: hosts that do not say goodbye are missed after some 25 s. */
@@ -99,6 +99,13 @@ export class Guest {
   /** Resolves when somebody has joined a hub. */
   untilJoined(): Promise<HubStatus> {
     return this.untilHub(({ hubs }) => hubs.some((hub) => hub.state === 'joined'))
+  }
+
+  /** Resolves when the session with this peer goes by the route, or by one of them. */
+  async untilRoute(peer: string, ...routes: readonly string[]): Promise<string> {
+    const routeOf = (sessions: readonly SessionView[]) => sessions.find((one) => one.peer === peer)?.route ?? ''
+    const list = () => this.client.call('sessions.list', {})
+    return routeOf(await this.#settled('sessions', list, (sessions) => routes.includes(routeOf(sessions))))
   }
 
   /** What `look` gives once it is as wanted; looks again on every event of the topic. A failure shows what there was instead. */

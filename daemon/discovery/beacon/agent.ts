@@ -198,7 +198,8 @@ export class BeaconAgent {
 
   #announced(beacon: Beacon, from: Source, now: Milliseconds): Action[] {
     const isKnown = this.#isKnown(beacon, from)
-    if (this.#options.mayAnswer?.(beacon.peer, from.address) === false) return [{ kind: 'refused', code: 'policy.refused' }]
+    if (this.#options.mayAnswer?.(beacon.peer, from.address) === false)
+      return [{ kind: 'refused', code: 'policy.refused' }]
     if (beacon.wantAnswer || !isKnown) this.#answerLater(beacon, from, now)
     return isKnown ? this.#remember(beacon, from, now) : []
   }
