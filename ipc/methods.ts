@@ -251,7 +251,10 @@ const hubDoor = z.object({
 })
 
 const check = z.object({
-  id: z.string(),
+  id: z.string().describe('What was looked at.'),
+  code: z
+    .string()
+    .describe('What was found, stable: docs/reference/findings.md; `ok` or `skip` where nothing is wrong.'),
   status: z.enum(['ok', 'warn', 'fail', 'skip']),
   title: z.string(),
   detail: z.string(),
@@ -965,7 +968,14 @@ export const METHODS = {
       params: {},
       result: {
         checks: [
-          { id: 'interfaces', status: 'ok', title: 'Network interfaces', detail: 'eth0 (cable) takes part.', fix: '' },
+          {
+            id: 'interfaces',
+            code: 'ok',
+            status: 'ok',
+            title: 'Network interfaces',
+            detail: 'eth0 (cable) takes part.',
+            fix: '',
+          },
         ],
       },
     },

@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { commandReference } from '../cli/reference.ts'
 import { SETTINGS, type Setting } from '../daemon/config/settings.ts'
 import { settingRange } from '../daemon/config/validation.ts'
+import { FINDINGS } from '../daemon/doctor/finding-codes.ts'
 import { ERRORS } from '../daemon/errors.ts'
 import { VERSION } from '../daemon/version.ts'
 import { EVENTS, METHODS, NOTIFICATIONS } from '../ipc/methods.ts'
@@ -157,9 +158,25 @@ between, \`policy\` somebody's decision. What was refused from remote hosts is c
 ${rows.join('')}`
 }
 
+function findingsPage(): string {
+  const rows = Object.entries(FINDINGS).map(
+    ([code, { severity, title, fix }]) => `| \`${code}\` | ${severity} | ${cell(title)} | ${cell(fix)} |\n`,
+  )
+  return `${NOTE}# What the doctor finds
+
+\`partyline doctor [PEER]\` gives these codes, in brackets behind the sentence and as \`code\` with \`--json\`; \`ok\` and \`skip\` stand for "nothing is wrong" and
+"nothing to look at". Codes are stable. What the doctor prints says more: names, addresses, ports, and the command for this machine. \`fail\`: something does not
+work, and the exit code is 1. \`warn\`: something works worse than it could.
+
+| code | severity | meaning | what to do |
+| --- | --- | --- | --- |
+${rows.join('')}`
+}
+
 const pages: Record<string, string> = {
   'commands.md': NOTE + commandReference(),
   'errors.md': errorsPage(),
+  'findings.md': findingsPage(),
   'methods.md': methodsPage(),
   'openrpc.json': openRpc(),
   'settings.md': settingsPage(),

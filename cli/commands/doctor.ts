@@ -10,7 +10,7 @@ export const doctorCommand: Command = {
   arguments: '[peer]',
   about: 'Looks for what is wrong with this host, or between it and a peer, and says how to mend it.',
   example: 'partyline doctor anna',
-  json: '{checks:[{id,status,title,detail,fix}]}; status is ok, warn, fail or skip, and one that fails makes the exit code 1',
+  json: '{checks:[{id,code,status,title,detail,fix}]}; status is ok, warn, fail or skip, and one that fails makes the exit code 1',
   async run(context, { args: [peer] }) {
     await using client = await context.connect()
     const result = await client.call('doctor.run', peer === undefined ? {} : { peer })
@@ -22,10 +22,10 @@ export const doctorCommand: Command = {
   },
 }
 
-function show({ say, paint }: Context, { status, title, detail, fix }: DoctorCheck, width: number): void {
+function show({ say, paint }: Context, { code, status, title, detail, fix }: DoctorCheck, width: number): void {
   const [mark, colour] = MARKS[status]
   const about = printable(title).padEnd(width)
-  const told = printable(detail)
+  const told = `${printable(detail)}${fix === '' ? '' : paint('dim', ` [${printable(code)}]`)}`
   say(
     `${paint(colour, mark)} ${status === 'skip' ? paint('dim', `${about}  ${told}`) : `${paint('bold', about)}  ${told}`}`,
   )

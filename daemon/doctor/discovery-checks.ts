@@ -2,7 +2,7 @@ import type { PeerView } from '../../ipc/methods.ts'
 import { interfaceOf } from '../network/addresses.ts'
 import { formatHostPort, type NetworkInterface } from '../network/network.ts'
 import type { DiscoveryName } from '../types.ts'
-import { type Finding, fail, type HostFindings, ok, skip, warn } from './findings.ts'
+import { type Finding, found, type HostFindings, ok, skip } from './findings.ts'
 import { counted, lanInterfaces, listed, nameOf, openPort } from './wording.ts'
 
 /** How one method fares, over all interfaces. */
@@ -15,7 +15,8 @@ export const examineMethod =
     const lines = states.map((one) => `${one.interface || 'this host'}: ${one.detail || one.state}`)
     if (!states.some(({ state }) => state === 'failed')) return ok(`${listed(lines)}.`)
     const failed = states.filter(({ state }) => state === 'failed').map((one) => one.interface || 'this host')
-    return (states.some(({ state }) => state === 'active') ? warn : fail)(
+    return found(
+      states.some(({ state }) => state === 'active') ? 'discovery.partly-failed' : 'discovery.failed',
       `It fails on ${listed(failed)}. ${listed(lines)}.`,
       `Check that ${listed(failed)} has an address and that no other program holds the port for itself, or switch it off with \`partyline config set ${setting} false\`.`,
     )
@@ -40,7 +41,8 @@ export function examinePeople({ people, interfaces, platform, firewall, port }: 
     "a firewall here or there stops discovery (on Windows, a network whose profile is 'Public')",
     'the access point or switch filters multicast',
   ]
-  return warn(
+  return found(
+    'lan.nobody',
     `Nobody else is seen. The usual reasons, the most frequent first: ${reasons.join('; ')}.`,
     `Start \`partyline daemon\` on the other machine and see that both are on one network, then on each ${openPort(port.actual, { platform, firewall })}, or name the other's address with \`partyline config set discovery.hints ADDRESS\`.`,
   )
@@ -55,18 +57,18 @@ export function examineFiltering(findings: HostFindings): Finding {
   const filtered = audiences.filter(isFiltered)
   if (filtered.length > 0) {
     const names = filtered.flatMap(({ told }) => told.map(nameOf))
-    return warn(
+    return found(
+      'multicast.filtered',
       `Multicast does not pass on ${listed(filtered.map(({ lan }) => lan.name))}: ${listed(names)} ${names.length === 1 ? 'is' : 'are'} there and known only by a hub or a hint, or answered only when asked. The access point or switch filters multicast.`,
-      'Switch off multicast filtering, IGMP snooping and client isolation at the access point or switch, or keep a hub on this network (`partyline hub start` on one host, `partyline hub join ADDRESS` on the others).',
     )
   }
   const beaconOnly = audiences.filter(
     ({ heard, lan }) => heard.length > 0 && !heard.some(byMdns) && isAsked(lan, findings),
   )
   if (beaconOnly.length > 0)
-    return warn(
+    return found(
+      'multicast.mdns-filtered',
       `On ${listed(beaconOnly.map(({ lan }) => lan.name))} others are heard by broadcast beacons and none by mDNS: either mDNS is switched off there, or the network filters multicast. Partyline works; plain XMPP clients will not see each other.`,
-      'Switch off multicast filtering and IGMP snooping at the access point or switch.',
     )
   const heard = audiences.filter((one) => one.heard.length > 0)
   if (heard.length === 0) return skip('Nobody is there by whom it could be told.')
@@ -110,9 +112,9 @@ const isAsked = ({ name }: NetworkInterface, { discovery }: HostFindings): boole
 export function examineIdentity({ twins }: HostFindings): Finding {
   if (!twins) return skip('Nobody looks out for another host with the same identity.')
   if (twins.length === 0) return ok('No other host uses the identity of this one.')
-  return fail(
+  return found(
+    'identity.twin',
     `Another host announces the identity of this one, at ${listed(twins.map(formatHostPort))}: its key was copied there (a cloned disk or a restored backup). Peers reach now one, now the other.`,
-    'Move the identity file away on one of the two machines and start Partyline there again, for a new identity.',
   )
 }
 
@@ -128,10 +130,7 @@ export function examineHubs({ hub }: HostFindings): Finding {
   ]
   if (failed.length > 0) {
     const why = failed.map(({ name, address, detail }) => `${name || address}${detail ? ` (${detail})` : ''}`)
-    return warn(
-      [...lines, `Not joined: ${listed(why)}.`].join(' '),
-      'Check that the hub runs (`partyline hub status` there) and that its firewall lets its TCP port in, or forget it with `partyline hub leave HUB`.',
-    )
+    return found('hub.not-joined', [...lines, `Not joined: ${listed(why)}.`].join(' '))
   }
   if (lines.length === 0) return skip('No hub is joined; none is needed where multicast passes.')
   return ok(lines.join(' '))

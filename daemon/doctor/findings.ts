@@ -4,6 +4,7 @@ import type { ErrorCode } from '../errors.ts'
 import type { NatBehaviour } from '../nat/stun/behaviour.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { DiscoveryName, HostPort, Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
+import { FINDINGS, type FindingCode } from './finding-codes.ts'
 
 /**
  * What a TCP connection came to: `refused` is an answer, so a machine is there; `timeout` is what a firewall that drops looks like;
@@ -87,7 +88,10 @@ export interface Check<Findings> {
   readonly examine: (findings: Findings) => Finding
 }
 
-export const ok = (detail: string): Finding => ({ status: 'ok', detail, fix: '' })
-export const skip = (detail: string): Finding => ({ status: 'skip', detail, fix: '' })
-export const warn = (detail: string, fix: string): Finding => ({ status: 'warn', detail, fix })
-export const fail = (detail: string, fix: string): Finding => ({ status: 'fail', detail, fix })
+export const ok = (detail: string): Finding => ({ code: 'ok', status: 'ok', detail, fix: '' })
+export const skip = (detail: string): Finding => ({ code: 'skip', status: 'skip', detail, fix: '' })
+
+/** What is wrong, as its table has it; `fix` where more than that is known about what to do. */
+export function found(code: FindingCode, detail: string, fix: string = FINDINGS[code].fix): Finding {
+  return { code, status: FINDINGS[code].severity, detail, fix }
+}

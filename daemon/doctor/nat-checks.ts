@@ -1,6 +1,6 @@
 import type { Dependence, NatBehaviour } from '../nat/stun/behaviour.ts'
 import { formatHostPort } from '../network/network.ts'
-import { type Finding, fail, type HostFindings, ok, type PeerFindings, skip, warn } from './findings.ts'
+import { type Finding, found, type HostFindings, ok, type PeerFindings, skip } from './findings.ts'
 import { counted, listed } from './wording.ts'
 
 /** What was tried to reach a peer beside its known addresses. */
@@ -11,10 +11,7 @@ export function examinePaths({ paths, session }: PeerFindings): Finding {
   if (used) return ok(`${counted(paths.length, 'path')} tried; ${listed(tried)}.`)
   const detail = `No path works: ${listed(tried)}.`
   if (session) return skip(`The session goes another way. ${detail}`)
-  return fail(
-    detail,
-    'Give one of the hosts a relay with `partyline config set nat.turn`, or bring both into one network.',
-  )
+  return found('peer.no-path', detail)
 }
 
 const UNSET =
@@ -34,9 +31,9 @@ export function examineServers({ internet }: HostFindings): Finding {
   const detail = `${listed(told)}.`
   if (silent.length === 0) return ok(detail)
   const all = silent.length === servers.length
-  return (all ? fail : warn)(
+  return found(
+    all ? 'nat.no-server' : 'nat.server-unusable',
     `${counted(silent.length, 'server')} of ${servers.length} cannot be used. ${detail}`,
-    'Check names, ports and passwords in `nat.stun` and `nat.turn`; where UDP is blocked, TURN over TCP or TLS still works.',
   )
 }
 
@@ -45,19 +42,16 @@ export function examineNat({ internet, nat }: HostFindings): Finding {
   if (!internet.servers.some(({ kind }) => kind === 'stun')) return skip(UNSET)
   if (!nat) return skip('No STUN server could be asked.')
   if (!nat.udp)
-    return warn(
+    return found(
+      'nat.udp-blocked',
       'UDP to the internet does not come back: a firewall stops it, or the STUN server is not there.',
-      'Set a relay that is reached over TCP or TLS: `partyline config set nat.turn turns:USER:PASSWORD@HOST`.',
     )
   const seen = nat.mapped ? ` Seen from outside as ${formatHostPort(nat.mapped)}.` : ''
   if (nat.mapping === 'none') return ok(`There is no NAT before this host; ${filteringWords(nat)}.${seen}`)
   const hairpin = nat.hairpin === true ? ' Hosts behind the same router reach each other by its outer address too.' : ''
   const kind = `${mappingWords(nat.mapping)}, and ${filteringWords(nat)}.${seen}${hairpin}`
   if (nat.mapping === 'address-dependent' || nat.mapping === 'address-and-port-dependent')
-    return warn(
-      `The router is a symmetric NAT: ${kind}`,
-      'Direct paths work only to peers whose router lets anybody in; set a relay for the others with `partyline config set nat.turn`.',
-    )
+    return found('nat.symmetric', `The router is a symmetric NAT: ${kind}`)
   return ok(`Paths through this NAT can be found: ${kind}`)
 }
 

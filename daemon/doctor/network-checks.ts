@@ -2,7 +2,7 @@ import { ERRORS, type ErrorCode } from '../errors.ts'
 import { sameSubnet } from '../network/addresses.ts'
 import type { InterfaceKind, NetworkInterface } from '../network/network.ts'
 import type { UnixMilliseconds } from '../types.ts'
-import { type Finding, fail, type HostFindings, ok, skip, warn } from './findings.ts'
+import { type Finding, found, type HostFindings, ok, skip } from './findings.ts'
 import { counted, lanInterfaces, listed, nameOf, openPort } from './wording.ts'
 
 /** Before this no clock that is set can stand: 2024-01-01 UTC. */
@@ -26,18 +26,19 @@ export function examineInterfaces({ interfaces, chosen }: HostFindings): Finding
   const leftOut = outside.map((one) => `${one.name} (${reasonOf(one, chosen)})`)
   const left = leftOut.length > 0 ? ` Left out: ${listed(leftOut)}.` : ''
   if (taking.length === 0)
-    return fail(
+    return found(
+      'network.no-interface',
       `No network interface takes part.${left}`,
       outside.length > 0
         ? 'Plug in a cable or join a Wi-Fi, or choose an interface with `partyline config set network.interfaces NAME`.'
-        : 'Plug in a cable or join a Wi-Fi.',
+        : undefined,
     )
   const names = taking.map((one) => `${one.name} (${KINDS[one.kind]}, ${one.addresses[0]?.address})`)
   const detail = `${listed(names)} ${taking.length === 1 ? 'takes' : 'take'} part.${left}`
   if (absent.length === 0) return ok(detail)
-  return warn(
+  return found(
+    'network.interface-absent',
     `${detail} The setting network.interfaces also names ${listed(absent)}, which ${absent.length === 1 ? 'is' : 'are'} not there.`,
-    'Correct it with `partyline config set network.interfaces NAMES`, or take it back with `partyline config reset network.interfaces`.',
   )
 }
 
@@ -54,9 +55,9 @@ export function examineAddresses({ interfaces }: HostFindings): Finding {
     one.addresses.some((address) => address.family === family && address.scope !== 'link-local')
   const selfMade = taking.filter((one) => !reaching(one, 4) && one.addresses.some(({ family }) => family === 4))
   if (selfMade.length > 0)
-    return warn(
+    return found(
+      'network.self-made-address',
       `${listed(selfMade.map(({ name }) => name))} has only an IPv4 address it gave itself (169.254…): no DHCP server answered. That is fine as long as the others have such addresses as well.`,
-      'Nothing to do on a LAN without a router; otherwise check the cable and the DHCP server, or give the interface an address of its network.',
     )
   const six = taking.filter((one) => !one.addresses.some(({ family }) => family === 4))
   const note = six.length > 0 ? ` ${listed(six.map(({ name }) => name))} uses IPv6 only, which is enough.` : ''
@@ -72,7 +73,8 @@ export function examineSubnets({ interfaces }: HostFindings): Finding {
         .slice(i + 1)
         .find(({ addresses }) => addresses.some(({ address }) => sameSubnet(address, own)))
       if (twin)
-        return warn(
+        return found(
+          'network.same-subnet',
           `${one.name} and ${twin.name} are on the same network (${own.address}/${own.prefix}). That works, but packets may take either.`,
           `Unplug one of them, or leave it out with \`partyline config set network.exclude ${twin.name}\`.`,
         )
@@ -87,7 +89,8 @@ export function examinePort({ port: { asked, actual }, platform }: HostFindings)
     darwin: `sudo lsof -nP -i :${asked}`,
     win32: `netstat -abno | findstr :${asked}`,
   }[platform as string]
-  return warn(
+  return found(
+    'port.taken',
     `Port ${asked} is held by another program, so this host uses ${actual}. Others find it all the same, but firewall rules and hints for ${asked} do not fit.`,
     `${look ? `Find that program with \`${look}\`, stop it` : 'Stop that program'} and start Partyline again, or open port ${actual} in the firewall instead.`,
   )
@@ -102,7 +105,8 @@ export function examineMulticast({ multicast, platform, firewall, port }: HostFi
   const works = new Set(multicast.filter(({ heard }) => heard).map((one) => one.interface))
   const isLost = deaf.some((one) => !works.has(one.interface))
   const refused = deaf.some(({ problem }) => problem === 'EPERM' || problem === 'EACCES')
-  return (isLost ? fail : warn)(
+  return found(
+    isLost ? 'multicast.deaf' : 'multicast.half-deaf',
     `This host does not hear its own multicast on ${listed(lines)}: ${refused ? 'its own firewall forbids to send it' : 'its own firewall, or a missing route, holds it back'}.`,
     `Let multicast (UDP 5353 to 224.0.0.251 and ff02::fb) through this machine's firewall: ${openPort(port.actual, { platform, firewall })}.`,
   )
@@ -120,7 +124,8 @@ export function examineFirewall({ firewall, people, sessions, platform, port }: 
   if (dialler) return ok(`${name}, and lets others in: ${dialler.name} dialled this host.`)
   const seen = people.find(({ sightings }) => sightings.some(({ method }) => method !== 'hub' && method !== 'hint'))
   if (seen) return ok(`${name}, and lets discovery in: ${nameOf(seen)} is seen.`)
-  return warn(
+  return found(
+    'firewall.unproven',
     `${name}, and nobody was heard or came through it.`,
     `Open this host's ports: ${openPort(port.actual, { firewall })}.`,
   )
@@ -129,9 +134,9 @@ export function examineFirewall({ firewall, people, sessions, platform, port }: 
 export function examineClock({ wall }: HostFindings): Finding {
   const day = new Date(wall).toISOString().slice(0, 10)
   if (wall >= EARLIEST_WALL) return ok(`The clock says ${day}.`)
-  return warn(
+  return found(
+    'clock.unset',
     `The clock says ${day}, so it was never set. Partyline does not mind, but times in chats and logs are wrong.`,
-    'Set date and time of this machine.',
   )
 }
 
@@ -143,7 +148,8 @@ export function examineRefusals({ refused, uptime }: HostFindings): Finding {
   const [top] = many
   if (!top) return ok('Nothing is refused in numbers that matter.')
   const lines = many.slice(0, 3).map(({ code, count }) => `${code} (${count} times: ${plain(ERRORS[code].meaning)})`)
-  return warn(
+  return found(
+    'refusals.many',
     `Much is refused: ${listed(lines)}, in ${counted(Math.ceil(uptime / 60_000), 'minute')}.`,
     ERRORS[top.code].hint,
   )

@@ -1,6 +1,6 @@
 import type { DoctorCheck } from '../../ipc/methods.ts'
 import { formatHostPort } from '../network/network.ts'
-import { type AddressFinding, type Finding, fail, ok, type PeerFindings, skip, warn } from './findings.ts'
+import { type AddressFinding, type Finding, found, ok, type PeerFindings, skip } from './findings.ts'
 import { ago, counted, lanInterfaces, listed, nameOf, shortId } from './wording.ts'
 
 export function examineKnown({ peer, lastSeen, wall, hub }: PeerFindings): Finding {
@@ -8,10 +8,7 @@ export function examineKnown({ peer, lastSeen, wall, hub }: PeerFindings): Findi
   if (peer.sightings.length === 0) {
     if (peer.state === 'connected') return ok(`${name} is connected, and no discovery method sees it now.`)
     const last = lastSeen === undefined ? 'it was never seen here' : `it was last seen ${ago(wall - lastSeen)}`
-    return warn(
-      `No discovery method sees ${name} now; ${last}.`,
-      'See that its machine is on, on this network, and runs Partyline.',
-    )
+    return found('peer.unseen', `No discovery method sees ${name} now; ${last}.`)
   }
   const age = Math.min(...peer.sightings.map((sighting) => sighting.age))
   const methods = [...new Set(peer.sightings.map(({ method }) => method))]
@@ -43,7 +40,7 @@ export function examineSession({ peer, session }: PeerFindings): Finding {
     )
   }
   if (peer.trust === 'blocked') return skip('Blocked peers get no session.')
-  if (peer.note !== '') return warn(peer.note, 'See the conclusion below.')
+  if (peer.note !== '') return found('peer.obstacle', peer.note)
   return skip('No session is open; one is opened when it is needed.')
 }
 
@@ -57,7 +54,8 @@ export function examineKey({ peer, addresses }: PeerFindings): Finding {
       const other = [tls, beacon].find((id) => id !== undefined && id !== peer.id) ?? ''
       return `${formatHostPort(target)} (${shortId(other)})`
     })
-    return fail(
+    return found(
+      'peer.wrong-key',
       `WRONG KEY: another host answers where ${name} (${shortId(peer.id)}) was seen: ${listed(where)}. Its address went to that host, its identity is new, or somebody poses as it. Nothing is sent there.`,
       `Ask ${name} for its peer id (\`partyline id\` there) and compare; if the identity is new, drop the old one with \`partyline forget ${shortId(peer.id)}\`.`,
     )
@@ -90,14 +88,14 @@ function examineAddress(one: AddressFinding, { peer, interfaces }: PeerFindings)
   const seen = methods.length > 0 ? `Seen by ${listed([...new Set(methods)])}.` : 'Remembered from before.'
   const facts = `${where} ${seen}`
   const other = [tls, beacon].find((id) => id !== undefined && id !== peer.id)
-  if (other) return fail(`${facts} Another host answers there: ${shortId(other)}.`, 'See the check of the key.')
+  if (other) return found('peer.address-of-other', `${facts} Another host answers there: ${shortId(other)}.`)
   if (peer.kind === 'chat' && tcp === 'open') return ok(`${facts} TCP port ${target.port} is open.`)
   if (tls === peer.id) {
     const answers = beacon ? 'Beacon and TLS answer' : 'TLS answers (no beacon does)'
     return ok(`${facts} ${answers}, and ${name} proved its key.`)
   }
   const heard = peer.kind === 'chat' ? '' : beacon ? ' Its beacon is heard;' : ' No beacon answers;'
-  return warn(`${facts}${heard} ${TCP_WORDS[tcp](target.port)}`, 'See the conclusion below.')
+  return found('peer.address-silent', `${facts}${heard} ${TCP_WORDS[tcp](target.port)}`)
 }
 
 const TCP_WORDS: Readonly<Record<AddressFinding['tcp'], (port: number) => string>> = {

@@ -7,12 +7,27 @@ import { runCli } from './run-cli.ts'
 import { startCommand } from './run-command.ts'
 
 const CHECKS: DoctorCheck[] = [
-  { id: 'interfaces', status: 'ok', title: 'Network interfaces', detail: 'eth0 (cable) takes part.', fix: '' },
-  { id: 'multicast', status: 'warn', title: 'Multicast', detail: 'eth0 drops it.', fix: 'Start a hub.\nOr join one.' },
-  { id: 'firewall', status: 'skip', title: 'Firewall', detail: 'not known here.', fix: '' },
+  {
+    id: 'interfaces',
+    code: 'ok',
+    status: 'ok',
+    title: 'Network interfaces',
+    detail: 'eth0 (cable) takes part.',
+    fix: '',
+  },
+  {
+    id: 'multicast',
+    code: 'multicast.filtered',
+    status: 'warn',
+    title: 'Multicast',
+    detail: 'eth0 drops it.',
+    fix: 'Start a hub.\nOr join one.',
+  },
+  { id: 'firewall', code: 'skip', status: 'skip', title: 'Firewall', detail: 'not known here.', fix: '' },
 ]
 const FAILED: DoctorCheck = {
   id: 'port',
+  code: 'port.taken',
   status: 'fail',
   title: 'Port',
   detail: 'Grüße von \u001b[2J\nhier.',
@@ -24,7 +39,7 @@ test('checks are aligned, with what to do below', async () => {
   const { code, stdout } = await runCli(['doctor', '--home', daemon.home])
   expect(code).toBe(0)
   expect(stdout).toBe(`✓ Network interfaces  eth0 (cable) takes part.
-! Multicast           eth0 drops it.
+! Multicast           eth0 drops it. [multicast.filtered]
                       → Start a hub.
                       → Or join one.
 - Firewall            not known here.
@@ -40,7 +55,9 @@ test('a check that fails makes the exit code 1, for people and machines', async 
     runCli(['doctor', 'anna', '--json', '--home', daemon.home]),
   ])
   expect([human.code, machine.code]).toEqual([1, 1])
-  expect(human.stdout).toContain('✗ Port                Grüße von �[2J hier.\n                      → Öffne ihn.\n')
+  expect(human.stdout).toContain(
+    '✗ Port                Grüße von �[2J hier. [port.taken]\n                      → Öffne ihn.\n',
+  )
   expect(JSON.parse(machine.stdout)).toEqual({ checks })
   expect(daemon.calls).toContainEqual({ method: 'doctor.run', params: { peer: 'anna' } })
 })
