@@ -48,7 +48,7 @@ interface Target extends HostPort {
 
 /** One of the servers that are set: found, asked, and asked again when it fails; at most one allocation at a time. */
 export class RelayServer {
-  readonly server: TurnServer
+  #server: TurnServer
   readonly #options: RelayServerOptions
   #state: RelayServerState = 'idle'
   /** It is to reserve a relay as soon as it answers. */
@@ -70,8 +70,12 @@ export class RelayServer {
   #closed: (() => void) | undefined
 
   constructor(server: TurnServer, options: RelayServerOptions) {
-    this.server = server
+    this.#server = server
     this.#options = options
+  }
+
+  get server(): TurnServer {
+    return this.#server
   }
 
   get state(): RelayServerState {
@@ -142,6 +146,15 @@ export class RelayServer {
     this.#enter('closing')
     this.#allocation.close(this.#options.now())
     return done
+  }
+
+  /**
+   * Takes another name and password for the same server. A relay that is open is kept with those it was reserved with (RFC 8656 section 7.3):
+   * servers hand out new ones every few hours, and sessions shall not move for that.
+   */
+  renew(server: TurnServer): void {
+    this.#server = server
+    if (this.#state === 'trying' || this.#state === 'ready' || this.#state === 'resting') this.#start()
   }
 
   /** Forgets how often it failed, and asks at once where that waited. */

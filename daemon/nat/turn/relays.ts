@@ -111,11 +111,22 @@ export class Relays {
     this.setServers(servers)
   }
 
-  /** The settings changed: relays of servers that are no longer among them are given back. At most `MAX_SERVERS` count. */
+  /**
+   * The settings changed, or a server's credentials: relays of servers that are no longer among them are given back. At most `MAX_SERVERS`
+   * count.
+   */
   setServers(servers: readonly TurnServer[]): void {
     if (this.#closing) return
     const wanted = new Map(servers.slice(0, MAX_SERVERS).map((server) => [JSON.stringify(server), server]))
-    const kept = this.#servers.filter(({ server }) => wanted.delete(JSON.stringify(server)))
+    const same = this.#servers.filter(({ server }) => wanted.delete(JSON.stringify(server)))
+    const kept = this.#servers.filter((one) => {
+      if (same.includes(one)) return true
+      const [key, renewed] = [...wanted].find(([, server]) => isSamePlace(server, one.server)) ?? []
+      if (key === undefined || renewed === undefined) return false
+      wanted.delete(key)
+      one.renew(renewed)
+      return true
+    })
     const gone = this.#servers.filter((server) => !kept.includes(server))
     this.#servers = [...kept, ...[...wanted.values()].map((server) => new RelayServer(server, this.#serverOptions))]
     for (const server of gone) this.#leave(server)
@@ -399,3 +410,7 @@ async function resolveHost(host: string): Promise<readonly string[]> {
   const found = await lookup(host, { all: true, order: 'verbatim' })
   return found.map(({ address }) => address)
 }
+
+/** True for one server, whatever name and password it is to be asked with. */
+const isSamePlace = (one: TurnServer, other: TurnServer): boolean =>
+  one.host === other.host && one.port === other.port && one.transport === other.transport

@@ -3,6 +3,7 @@ import { encodeXorAddress } from '../../../daemon/nat/stun/attributes.ts'
 import { StunMessage, StunWriter } from '../../../daemon/nat/stun/message.ts'
 import { ATTRIBUTE, ERROR, METHOD } from '../../../daemon/nat/stun/registry.ts'
 import { MAX_SERVERS } from '../../../daemon/nat/turn/relays.ts'
+import { parseTurnServer } from '../../../daemon/nat/turn/server-uri.ts'
 import { RelayWorld } from './relay-world.ts'
 
 const PEER = { address: '198.51.100.9', port: 5000 }
@@ -433,6 +434,30 @@ describe('relays', () => {
     world.clock.advance(100)
     expect(server.allocations).toEqual([])
     expect(world.relays.candidates()).toEqual([])
+  })
+
+  test('keeps an open relay when its server hands out other credentials, and uses those for the next one', () => {
+    const world = new RelayWorld()
+    const server = world.add('192.0.2.1')
+    const release = world.open()
+    world.relays.setServers([parseTurnServer('turn:bob:builder@192.0.2.1')])
+    world.clock.advance(1_800_000)
+    expect([world.relay, server.allocations.length]).toEqual(['relay-1', 1])
+    Object.assign(server.options, { username: 'bob', password: 'builder' })
+    release()
+    world.clock.advance(120_000)
+    world.open()
+    expect([world.relay, server.allocations.length]).toEqual(['relay-2', 1])
+  })
+
+  test('asks at once with other credentials where the ones before were wrong', () => {
+    const world = new RelayWorld({ servers: ['turn:alice:wrong@192.0.2.1'] })
+    const server = world.add('192.0.2.1')
+    world.open()
+    expect(server.allocations).toEqual([])
+    world.relays.setServers([parseTurnServer('turn:alice:wonder@192.0.2.1')])
+    world.clock.advance(1000)
+    expect(server.allocations).toHaveLength(1)
   })
 
   test('keeps the relay through hours of silence, at less than a packet in seven seconds', () => {
