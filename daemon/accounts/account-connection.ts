@@ -2,11 +2,11 @@ import { isIP } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Element } from 'ltx'
 import type { Clock, Timer } from '../clock.ts'
-import { PartylineError, toPartylineError } from '../errors.ts'
+import { type ErrorCode, PartylineError, toPartylineError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { scopeOf } from '../network/addresses.ts'
 import { formatHostPort, type NetworkInterface } from '../network/network.ts'
-import type { Milliseconds } from '../types.ts'
+import type { Milliseconds, UnixMilliseconds } from '../types.ts'
 import { ClientConnection, type Door } from '../xmpp/client-connection.ts'
 import { NS } from '../xmpp/namespaces.ts'
 import { resultAnswer, xml } from '../xmpp/stanzas.ts'
@@ -48,6 +48,7 @@ export class AccountConnection {
   readonly #retry: Retry
   #state: AccountState = 'off'
   #detail = ''
+  #failure: ErrorCode | undefined
   #server = ''
   #roundTrip: Milliseconds | undefined
   #services: ExternalServices = NO_SERVICES
@@ -75,6 +76,11 @@ export class AccountConnection {
     return this.#detail
   }
 
+  /** The same for programs, of the last attempt that failed; undefined while it is online. */
+  get failure(): ErrorCode | undefined {
+    return this.#state === 'online' ? undefined : this.#failure
+  }
+
   /** Where it is logged in, or was last. */
   get server(): string {
     return this.#server
@@ -98,6 +104,22 @@ export class AccountConnection {
   /** Sends if it is online and there is room. False where it was dropped. */
   send(message: Element): boolean {
     return this.#client?.send(message) ?? false
+  }
+
+  /**
+   * Asks the server what time it is there (XEP-0202), and how long a question takes; undefined where it is not online, or does not answer in time.
+   * One that is online and keeps no time answers too, without `time`.
+   */
+  async askTime(
+    patience: Milliseconds,
+  ): Promise<{ time: UnixMilliseconds | undefined; roundTrip: Milliseconds } | undefined> {
+    const { clock } = this.#options
+    const asked = clock.now()
+    const answer = await this.#client?.ask(xml('time', { xmlns: NS.time }), patience)
+    if (!answer) return undefined
+    const roundTrip = clock.now() - asked
+    const time = Date.parse(answer.getChild('time', NS.time)?.getChildText('utc') ?? '')
+    return { time: Number.isNaN(time) ? undefined : time, roundTrip }
   }
 
   /** The network is another: a connection that may be dead is looked at, and a pause is over. */
@@ -196,6 +218,7 @@ export class AccountConnection {
   #failed(error: PartylineError): void {
     const { clock, logger, account } = this.#options
     logger.debug('an account is not logged in', { account: account.jid, code: error.code, message: error.message })
+    this.#failure = error.code
     if (error.code === 'peer.not-authorized') return this.#enter('failed', error.message)
     this.#enter('waiting', error.message)
     this.#later(this.#retry.pause(clock.now()))

@@ -1,7 +1,7 @@
 import type { Publish } from '../../ipc/api.ts'
 import type { Result } from '../../ipc/methods.ts'
 import type { Clock } from '../clock.ts'
-import { PartylineError } from '../errors.ts'
+import { type ErrorCode, PartylineError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { StunServer } from '../nat/pool/stun-server.ts'
 import { formatTurnServer, type TurnServer } from '../nat/turn/server-uri.ts'
@@ -9,10 +9,10 @@ import { formatHostPort, type NetworkInterface } from '../network/network.ts'
 import type { PeerBook } from '../peers/peer-book.ts'
 import type { Refusals } from '../refusals.ts'
 import type { Signaller } from '../signaling/signaller.ts'
-import type { PeerId } from '../types.ts'
+import type { Milliseconds, PeerId } from '../types.ts'
 import { isUserJid } from '../xmpp/user-jid.ts'
 import { resourceOf } from './account-address.ts'
-import { AccountConnection } from './account-connection.ts'
+import { AccountConnection, type AccountState } from './account-connection.ts'
 import { type Account, MAX_ACCOUNTS, MAX_CA, MAX_PASSWORD, readAccounts, writeAccounts } from './account-file.ts'
 import { AccountSignaller } from './account-signaller.ts'
 import { givenPlaces, type LookUp, systemLookUp } from './server-places.ts'
@@ -40,6 +40,20 @@ interface NewAccount {
   readonly password: string
   readonly server?: string | undefined
   readonly ca?: string | undefined
+}
+
+/** How an account fares, as its server answers just now. */
+export interface AccountHealth {
+  readonly jid: string
+  readonly state: AccountState
+  readonly detail: string
+  /** Why it is not online; undefined while it is, or before the first attempt ended. */
+  readonly failure: ErrorCode | undefined
+  readonly server: string
+  /** Of a question just now; undefined where no answer came. */
+  readonly roundTrip: Milliseconds | undefined
+  /** How much the clock here is ahead of the server's; undefined where it does not tell its time. */
+  readonly ahead: Milliseconds | undefined
 }
 
 type AccountView = Result<'accounts.list'>[number]
@@ -93,6 +107,19 @@ export class Accounts {
         ...services.turn.map(formatTurnServer),
       ],
     }))
+  }
+
+  /** Asks every server that is online, `patience` at most. */
+  examine(patience: Milliseconds): Promise<AccountHealth[]> {
+    const { clock } = this.#options
+    return Promise.all(
+      [...this.#connections.values()].map(async (connection) => {
+        const answer = connection.state === 'online' ? await connection.askTime(patience) : undefined
+        const { jid, state, detail, failure, server } = connection
+        const ahead = answer?.time === undefined ? undefined : clock.wall() - answer.roundTrip / 2 - answer.time
+        return { jid, state, detail, failure, server, roundTrip: answer?.roundTrip, ahead }
+      }),
+    )
   }
 
   /**

@@ -1,6 +1,6 @@
 import { type AddressFinding, type Finding, found, ok, type PeerFindings } from './findings.ts'
 import { hubsOf } from './peer-checks.ts'
-import { ago, lanInterfaces, listed, nameOf, openPort, shortId } from './wording.ts'
+import { ago, counted, lanInterfaces, listed, nameOf, openPort, shortId } from './wording.ts'
 
 /** What all checks of a peer come to, in one sentence. */
 export function conclude(findings: PeerFindings): Finding {
@@ -61,8 +61,17 @@ function concludeHost(findings: PeerFindings): Finding {
   return concludeUnanswered(findings)
 }
 
-function concludeAway({ peer, wall, lastSeen }: PeerFindings): Finding {
+function concludeAway({ peer, wall, lastSeen, paths, signallers }: PeerFindings): Finding {
   const name = nameOf(peer)
+  // Candidates of its own have come, so it is there.
+  if (paths.length > 0)
+    return found('peer.no-path', `${name} answered signals, and ${counted(paths.length, 'path')} to it did not work.`)
+  if (signallers.length > 0)
+    return found(
+      'peer.away',
+      `${name} is on no network of this host, and no address of it answers. Signals go there by ${listed(signallers)}, so a path through NAT is looked for when a session is opened.`,
+      `Say something with \`partyline chat ${shortId(peer.id)}\`, and ask again.`,
+    )
   return found(
     'peer.away',
     `${name} is away: ${lastSeen === undefined ? 'never seen here' : `last seen ${ago(wall - lastSeen)}`}, and no address of it answers.`,

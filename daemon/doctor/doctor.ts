@@ -1,19 +1,24 @@
 import { isIP } from 'node:net'
-import type { DoctorCheck, HubStatus, PathView, PeerView, SessionView, StatusView } from '../../ipc/methods.ts'
+import type { DoctorCheck, HubStatus, PathView, PeerView, Result, SessionView, StatusView } from '../../ipc/methods.ts'
+import type { AccountHealth } from '../accounts/accounts.ts'
 import type { Clock } from '../clock.ts'
 import { MAX_CANDIDATES, sortCandidates } from '../connect/candidates.ts'
+import { BEACON_PORT } from '../discovery/beacon/beacon.ts'
 import type { DiscoveryState } from '../discovery/discovery.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { NatBehaviour } from '../nat/stun/behaviour.ts'
 import { interfaceOf, plainAddress } from '../network/addresses.ts'
 import type { NetworkInterface } from '../network/network.ts'
 import type { KnownAddress } from '../peers/peer-book.ts'
+import { NO_WAYS, type Ways } from '../peers/ways.ts'
+import type { SignallerName } from '../signaling/signaller.ts'
 import type { ContactId, HostPort, Milliseconds, PeerId, Sighting, UnixMilliseconds } from '../types.ts'
 import { isContactId } from '../xmpp/contacts.ts'
 import { HOST_CHECKS, PEER_CHECKS, PEER_VERDICTS } from './checks.ts'
-import type { AddressFinding, Check, HostFindings, PeerFindings } from './findings.ts'
+import type { AddressFinding, Check, Finding, HostFindings, PeerFindings } from './findings.ts'
+import type { StrangerPacket } from './packet-filter.ts'
 import { addressChecks } from './peer-checks.ts'
-import { createProbes, type Probes } from './probes.ts'
+import { createProbes, MDNS_PORT, type Probes } from './probes.ts'
 import { lanInterfaces } from './wording.ts'
 
 /** Longer than Linux asks three times for a neighbour (RFC 4861 section 10), so that it tells "nobody there" from silence. */
@@ -26,6 +31,8 @@ const LOCAL_PATIENCE: Milliseconds = 2000
 /** What a whole test of the NAT takes at most. */
 const NAT_PATIENCE: Milliseconds = 6500
 const NO_SERVERS: StatusView['internet'] = { state: 'unused', detail: '', servers: [], mappings: [] }
+/** How long an XMPP server may take to say what time it is. */
+const ACCOUNT_PATIENCE: Milliseconds = 3000
 /** Most interfaces that the multicast self-test tries. */
 const MAX_INTERFACES = 16
 
@@ -54,6 +61,16 @@ export interface DoctorFacts {
   readonly twins?: () => readonly HostPort[]
   /** The STUN and TURN servers, asked just now, and the NAT as one of them sees it. */
   examineNat(): Promise<{ readonly internet: StatusView['internet']; readonly nat: NatBehaviour | undefined }>
+  /** The XMPP accounts, each server asked just now, so long at most. */
+  examineAccounts(patience: Milliseconds): Promise<readonly AccountHealth[]>
+  relay(): HostFindings['relay']
+  /** What the settings say, and what they come to for one peer. */
+  policy(peer?: PeerId): Result<'policy.get'>
+  /** Names of peers that ask to be let in. */
+  requests(): readonly string[]
+  ways(peer: PeerId): Ways
+  /** What carries signals to a peer now. */
+  signallers(peer: PeerId): readonly SignallerName[]
   /** Every path to a peer through NAT that was tried. */
   paths(peer: PeerId): readonly PathView[]
   /** Asks by beacon over UDP, as `Prober.probe`. */
@@ -111,16 +128,23 @@ export class Doctor {
     const lans = lanInterfaces(interfaces)
       .filter(({ multicast }) => multicast)
       .slice(0, MAX_INTERFACES)
-    const [multicast, firewall, internet] = await Promise.all([
+    const port = facts.port()
+    const [multicast, firewall, drops, own, mdns, four, six, internet, accounts] = await Promise.all([
       Promise.all(lans.map((one) => this.#within(LOCAL_PATIENCE, () => this.#probes.multicast(one)))),
       this.#within(LOCAL_PATIENCE, () => this.#probes.firewall()),
+      this.#within(LOCAL_PATIENCE, () => this.#probes.drops(strangerPackets(lanInterfaces(interfaces), port.actual))),
+      this.#within(LOCAL_PATIENCE, () => this.#probes.holders(port.asked)),
+      this.#within(LOCAL_PATIENCE, () => this.#probes.holders(MDNS_PORT)),
+      this.#within(LOCAL_PATIENCE, () => this.#probes.wayOut(4)),
+      this.#within(LOCAL_PATIENCE, () => this.#probes.wayOut(6)),
       this.#within(NAT_PATIENCE, () => facts.examineNat()),
+      this.#within(FAR_PATIENCE + ACCOUNT_PATIENCE, () => facts.examineAccounts(ACCOUNT_PATIENCE)),
     ])
     return {
       platform: facts.platform,
       wall: facts.clock.wall(),
       uptime: facts.uptime(),
-      port: facts.port(),
+      port,
       interfaces,
       chosen: facts.chosenInterfaces(),
       discovery: facts.discovery(),
@@ -131,6 +155,13 @@ export class Doctor {
       twins: facts.twins?.(),
       multicast: multicast.flatMap((one) => one ?? []),
       firewall,
+      drops,
+      holders: own && mdns && { own, mdns: mdns.filter(({ transport }) => transport === 'udp') },
+      wayOut: { 4: four, 6: six },
+      accounts: accounts ?? [],
+      relay: facts.relay(),
+      policy: facts.policy(),
+      requests: facts.requests(),
       ...(internet ?? { internet: NO_SERVERS, nat: undefined }),
     }
   }
@@ -154,6 +185,9 @@ export class Doctor {
       hub: facts.hub(),
       addresses,
       paths: isContactId(id) ? [] : facts.paths(id),
+      ways: isContactId(id) ? NO_WAYS : facts.ways(id),
+      signallers: isContactId(id) ? [] : facts.signallers(id),
+      policy: isContactId(id) ? undefined : facts.policy(id),
       unasked: targets.length < MAX_CANDIDATES ? 0 : known.length - targets.length,
     }
   }
@@ -210,5 +244,25 @@ function addressesOfContact({ sightings }: PeerView): KnownAddress[] {
 }
 
 function examine<Findings>(checks: readonly Check<Findings>[], findings: Findings): DoctorCheck[] {
-  return checks.map(({ id, title, examine: look }) => ({ id, title, ...look(findings) }))
+  return checks.flatMap(({ id, title, examine: look }) =>
+    allOf(look(findings)).map((one, i) => ({ id: i === 0 ? id : `${id}-${i + 1}`, title, ...one })),
+  )
+}
+
+const allOf = (found: Finding | readonly Finding[]): readonly Finding[] => ('code' in found ? [found] : found)
+
+/** What others have to be able to send to this host: by TCP and UDP to its port, beacons, and mDNS. */
+function strangerPackets(interfaces: readonly NetworkInterface[], port: number): StrangerPacket[] {
+  const ports = [
+    ['tcp', port],
+    ['udp', port],
+    ['udp', BEACON_PORT],
+    ['udp', MDNS_PORT],
+  ] as const
+  return interfaces.flatMap(({ name, addresses }) => {
+    const [address] = addresses
+    return address
+      ? ports.map(([transport, to]) => ({ transport, port: to, interface: name, to: address.address }))
+      : []
+  })
 }

@@ -32,6 +32,26 @@ export const FINDINGS = {
     title: 'Two interfaces are on one network',
     fix: 'Unplug one of them, or leave it out with the setting network.exclude.',
   },
+  'network.way-out-unused': {
+    severity: 'warn',
+    title: 'The way to the internet is an interface that does not take part',
+    fix: 'Let it take part with `partyline config set network.interfaces NAMES`, or take it out of network.exclude.',
+  },
+  'vpn.default-route': {
+    severity: 'warn',
+    title: 'A VPN takes what goes to the internet',
+    fix: 'Switch off the VPN, or have it leave out the internet (split tunnel).',
+  },
+  'ipv6.no-route': {
+    severity: 'warn',
+    title: 'There is an IPv6 address of the internet, and no route',
+    fix: 'Check IPv6 at the router, or switch it off there; peers are dialled in vain at addresses that cannot be reached.',
+  },
+  'port.mdns-taken': {
+    severity: 'warn',
+    title: 'Another program keeps the port of mDNS for itself',
+    fix: 'Stop that program, or have it share UDP port 5353 with others (SO_REUSEADDR), and start Partyline again.',
+  },
   'port.taken': {
     severity: 'warn',
     title: 'Another program holds our port',
@@ -41,6 +61,11 @@ export const FINDINGS = {
     severity: 'warn',
     title: 'A firewall is on, and nobody came through it',
     fix: "Open this host's ports in the firewall of this machine.",
+  },
+  'firewall.drops': {
+    severity: 'warn',
+    title: 'The packet filter of this machine drops what others send to our ports',
+    fix: "Open this host's ports in nftables.",
   },
   'multicast.deaf': {
     severity: 'fail',
@@ -87,10 +112,30 @@ export const FINDINGS = {
     title: 'A hub cannot be joined',
     fix: 'Check that the hub runs (`partyline hub status` there) and that its firewall lets its TCP port in, or forget it with `partyline hub leave HUB`.',
   },
-  'nat.server-unusable': {
+  'stun.silent': {
     severity: 'warn',
-    title: 'A STUN or TURN server cannot be used',
-    fix: 'Check names, ports and passwords in `nat.stun` and `nat.turn`; where UDP is blocked, TURN over TCP or TLS still works.',
+    title: 'A STUN server does not answer',
+    fix: 'Check names and ports in `nat.stun`; where UDP is blocked, TURN over TCP or TLS still works.',
+  },
+  'turn.silent': {
+    severity: 'warn',
+    title: 'A TURN server does not answer',
+    fix: 'Check names and ports in `nat.turn`, and that the server runs; where UDP is blocked, TURN over TCP or TLS still works.',
+  },
+  'turn.wrong-password': {
+    severity: 'fail',
+    title: 'A TURN server does not accept user name or password',
+    fix: 'Correct the server with `partyline config set nat.turn turn:USER:PASSWORD@HOST`.',
+  },
+  'turn.refused': {
+    severity: 'warn',
+    title: 'A TURN server gives no relay',
+    fix: 'See what the server says; another one can be set beside it in `nat.turn`.',
+  },
+  'nat.server-unknown': {
+    severity: 'warn',
+    title: 'The name of a STUN or TURN server has no address',
+    fix: 'Check the name in `nat.stun` and `nat.turn`, and that DNS works.',
   },
   'nat.no-server': {
     severity: 'fail',
@@ -106,6 +151,56 @@ export const FINDINGS = {
     severity: 'warn',
     title: 'The router is a symmetric NAT',
     fix: 'Direct paths work only to peers whose router lets anybody in; set a relay for the others with `partyline config set nat.turn`.',
+  },
+  'nat.double': {
+    severity: 'warn',
+    title: 'There are two NATs, one behind the other',
+    fix: 'Put the outer router into bridge mode, have it forward to the inner one, or ask the provider for a public address; IPv6 and a relay help as well.',
+  },
+  'mapping.failed': {
+    severity: 'warn',
+    title: 'The router forwards no port to this host',
+    fix: 'Switch on UPnP, NAT-PMP or PCP at the router, or forward the TCP and UDP port of `partyline status` by hand; without that, peers elsewhere are reached by holes through the NAT.',
+  },
+  'account.wrong-password': {
+    severity: 'fail',
+    title: 'An XMPP server does not accept the password of an account',
+    fix: 'Give the right password with `partyline account add JID`.',
+  },
+  'account.bad-certificate': {
+    severity: 'fail',
+    title: 'The certificate of an XMPP server is not trusted',
+    fix: 'Check the clock of this machine, and who answers for the server; for a server of your own give the certificate of its authority: `partyline account add JID --ca FILE`.',
+  },
+  'account.unreachable': {
+    severity: 'warn',
+    title: 'An XMPP server cannot be reached',
+    fix: 'Check the address of the account, and that this network lets TCP ports 5222 and 5223 out; it is tried again by itself.',
+  },
+  'relay.not-running': {
+    severity: 'fail',
+    title: 'A relay is wanted, and none runs',
+    fix: 'See with `partyline relay start` what holds it back.',
+  },
+  'relay.private-only': {
+    severity: 'warn',
+    title: 'The relay has no address of the internet',
+    fix: 'Forward its ports at the router and give the outer address, or run the relay on a host with a public address.',
+  },
+  'policy.request-waiting': {
+    severity: 'warn',
+    title: 'A peer asks to be let in',
+    fix: 'See `partyline requests`, and let it in with `partyline requests accept PEER`.',
+  },
+  'policy.metered': {
+    severity: 'warn',
+    title: 'A metered network is spared',
+    fix: 'Let everything over it with `partyline config set policy.on-metered all`.',
+  },
+  'clock.wrong': {
+    severity: 'fail',
+    title: 'The clock is wrong',
+    fix: 'Set date and time of this machine, best by NTP: certificates and invitations are judged by it.',
   },
   'clock.unset': {
     severity: 'warn',
@@ -125,6 +220,26 @@ export const FINDINGS = {
   'peer.obstacle': {
     severity: 'warn',
     title: 'Something is known to stand between this host and the peer',
+    fix: 'See the conclusion below.',
+  },
+  'peer.no-signaller': {
+    severity: 'warn',
+    title: 'Nothing carries signals to the peer now',
+    fix: 'Add an XMPP account (`partyline account add JID`), join the hub of the peer, or meet by an offer and an answer by hand.',
+  },
+  'peer.not-admitted': {
+    severity: 'warn',
+    title: 'The policy here does not let the peer open a session',
+    fix: 'Let it in with `partyline trust PEER` or `partyline policy set PEER open open`.',
+  },
+  'peer.told-nothing': {
+    severity: 'warn',
+    title: 'The policy here keeps our addresses from the peer',
+    fix: 'Let it learn them with `partyline policy set PEER share all`.',
+  },
+  'peer.seen-unreachable': {
+    severity: 'fail',
+    title: 'The peer is seen, and cannot be reached',
     fix: 'See the conclusion below.',
   },
   'peer.address-silent': {

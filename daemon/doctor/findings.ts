@@ -1,10 +1,15 @@
-import type { DoctorCheck, HubStatus, PathView, PeerView, SessionView, StatusView } from '../../ipc/methods.ts'
+import type { DoctorCheck, HubStatus, PathView, PeerView, Result, SessionView, StatusView } from '../../ipc/methods.ts'
+import type { AccountHealth } from '../accounts/accounts.ts'
 import type { DiscoveryState } from '../discovery/discovery.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { NatBehaviour } from '../nat/stun/behaviour.ts'
 import type { NetworkInterface } from '../network/network.ts'
+import type { Ways } from '../peers/ways.ts'
+import type { SignallerName } from '../signaling/signaller.ts'
 import type { DiscoveryName, HostPort, Milliseconds, PeerId, UnixMilliseconds } from '../types.ts'
 import { FINDINGS, type FindingCode } from './finding-codes.ts'
+import type { Drop } from './packet-filter.ts'
+import type { PortHolder } from './port-holders.ts'
 
 /**
  * What a TCP connection came to: `refused` is an answer, so a machine is there; `timeout` is what a firewall that drops looks like;
@@ -43,9 +48,27 @@ export interface HostFindings {
   readonly twins: readonly HostPort[] | undefined
   readonly multicast: readonly MulticastFinding[]
   readonly firewall: Firewall | undefined
+  /** Packets of strangers that nftables drops here; undefined where that cannot be known. */
+  readonly drops: readonly Drop[] | undefined
+  /** Who holds the port of the settings, and that of mDNS; undefined where the system does not tell. */
+  readonly holders: { readonly own: readonly PortHolder[]; readonly mdns: readonly PortHolder[] } | undefined
+  /** The addresses that packets to the internet leave from. */
+  readonly wayOut: WayOut
   /** The STUN and TURN servers, and what the first STUN server found out about the NAT; undefined where none could be asked. */
   readonly internet: StatusView['internet']
   readonly nat: NatBehaviour | undefined
+  readonly accounts: readonly AccountHealth[]
+  /** `isWanted`: the settings want a relay. */
+  readonly relay: Result<'relay.status'> & { readonly isWanted: boolean }
+  readonly policy: Result<'policy.get'>
+  /** Names of peers that ask to be let in. */
+  readonly requests: readonly string[]
+}
+
+/** The address that packets to the internet leave from, by family; undefined where no route leads there. */
+export interface WayOut {
+  readonly 4: string | undefined
+  readonly 6: string | undefined
 }
 
 /** What came of asking one address of a peer. */
@@ -73,6 +96,11 @@ export interface PeerFindings {
   readonly addresses: readonly AddressFinding[]
   /** What was tried beside those, through NAT. */
   readonly paths: readonly PathView[]
+  /** How it says that it may be reached from anywhere, and what carries signals to it now. */
+  readonly ways: Ways
+  readonly signallers: readonly SignallerName[]
+  /** What the policy here comes to for it; undefined for a plain XMPP client. */
+  readonly policy: Result<'policy.get'> | undefined
   /** How many more addresses are known than were asked. */
   readonly unasked: number
 }
@@ -85,7 +113,8 @@ export interface Check<Findings> {
   /** Stable, for programs. */
   readonly id: string
   readonly title: string
-  readonly examine: (findings: Findings) => Finding
+  /** Several where several things may be wrong at once, the worst first. */
+  readonly examine: (findings: Findings) => Finding | readonly Finding[]
 }
 
 export const ok = (detail: string): Finding => ({ code: 'ok', status: 'ok', detail, fix: '' })

@@ -1,6 +1,8 @@
 import type { Dependence, NatBehaviour } from '../nat/stun/behaviour.ts'
 import { formatHostPort } from '../network/network.ts'
+import type { FindingCode } from './finding-codes.ts'
 import { type Finding, found, type HostFindings, ok, type PeerFindings, skip } from './findings.ts'
+import { hasWayOut } from './internet-checks.ts'
 import { counted, listed } from './wording.ts'
 
 /** What was tried to reach a peer beside its known addresses. */
@@ -19,33 +21,59 @@ const UNSET =
 const HOW = 'To be reached from other networks, set one with `partyline config set nat.stun HOST:PORT`.'
 
 /** Every STUN and TURN server that is set, and what it says. */
-export function examineServers({ internet }: HostFindings): Finding {
+export function examineServers({ internet, wayOut }: HostFindings): Finding | Finding[] {
   const { servers } = internet
   if (servers.length === 0) return skip(`${UNSET} ${HOW}`)
-  const silent = servers.filter(
-    ({ state }) => state === 'silent' || state === 'refused' || state === 'resting' || state === 'unresolved',
-  )
-  const told = servers.map(({ kind, server, state, address, detail }) =>
-    address ? `${kind} ${server}: ${address}` : `${kind} ${server}: ${state}${detail ? ` (${detail})` : ''}`,
-  )
-  const detail = `${listed(told)}.`
-  if (silent.length === 0) return ok(detail)
-  const all = silent.length === servers.length
-  return found(
-    all ? 'nat.no-server' : 'nat.server-unusable',
-    `${counted(silent.length, 'server')} of ${servers.length} cannot be used. ${detail}`,
-  )
+  if (!hasWayOut({ wayOut }) && servers.every(({ address }) => address === ''))
+    return skip('No route leads to the internet, so no server is reached.')
+  const problems = servers.flatMap((server) => {
+    const code = problemOf(server)
+    return code ? [{ code, told: toldOf(server) }] : []
+  })
+  if (problems.length === 0) return ok(`${listed(servers.map(toldOf))}.`)
+  const codes = [...new Set(problems.map(({ code }) => code))]
+  const findings = codes.map((code) => {
+    const those = problems.filter((one) => one.code === code).map(({ told }) => told)
+    return found(code, `${counted(those.length, 'server')} of ${servers.length} cannot be used: ${listed(those)}.`)
+  })
+  if (problems.length < servers.length) return findings
+  return [found('nat.no-server', `None of ${counted(servers.length, 'server')} can be used.`), ...findings]
+}
+
+type Server = HostFindings['internet']['servers'][number]
+
+/** What is wrong with a server; undefined where nothing is. The examination waited for an answer, so one that is still tried is silent. */
+function problemOf({ kind, state, detail }: Server): FindingCode | undefined {
+  if (state === 'unresolved' || NO_ADDRESS.test(detail)) return 'nat.server-unknown'
+  if (kind === 'stun') return state === 'silent' || state === 'refused' ? 'stun.silent' : undefined
+  if (state !== 'resting' && state !== 'trying') return undefined
+  if (WRONG_LOGIN.test(detail)) return 'turn.wrong-password'
+  return detail === '' || SILENT.test(detail) ? 'turn.silent' : 'turn.refused'
+}
+
+/** Why a TURN server rests is told in words alone (`daemon/nat/turn`). */
+const WRONG_LOGIN = /does not accept the user name or the password/
+const SILENT = /does not answer|no way to the server|cannot be reached|ECONN|timed? ?out|closed the connection/i
+const NO_ADDRESS = /^the name .* has no address/
+
+function toldOf({ kind, server, state, address, rtt, detail }: Server): string {
+  if (address === '') return `${kind} ${server}: ${state}${detail ? ` (${detail})` : ''}`
+  return `${kind} ${server}: ${address}${rtt === null ? '' : ` in ${Math.round(rtt)} ms`}`
 }
 
 /** What kind of NAT there is, and what that means. */
-export function examineNat({ internet, nat }: HostFindings): Finding {
+export function examineNat({ internet, nat, wayOut }: HostFindings): Finding {
   if (!internet.servers.some(({ kind }) => kind === 'stun')) return skip(UNSET)
+  if (!hasWayOut({ wayOut }) && !nat?.udp) return skip('No route leads to the internet.')
   if (!nat) return skip('No STUN server could be asked.')
-  if (!nat.udp)
+  if (!nat.udp) {
+    if (internet.servers.some(({ kind, state }) => kind === 'stun' && state === 'known'))
+      return skip('The STUN server that could tell does not answer; another one does, so UDP passes.')
     return found(
       'nat.udp-blocked',
       'UDP to the internet does not come back: a firewall stops it, or the STUN server is not there.',
     )
+  }
   const seen = nat.mapped ? ` Seen from outside as ${formatHostPort(nat.mapped)}.` : ''
   if (nat.mapping === 'none') return ok(`There is no NAT before this host; ${filteringWords(nat)}.${seen}`)
   const hairpin = nat.hairpin === true ? ' Hosts behind the same router reach each other by its outer address too.' : ''

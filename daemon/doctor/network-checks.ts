@@ -3,7 +3,10 @@ import { sameSubnet } from '../network/addresses.ts'
 import type { InterfaceKind, NetworkInterface } from '../network/network.ts'
 import type { UnixMilliseconds } from '../types.ts'
 import { type Finding, found, type HostFindings, ok, skip } from './findings.ts'
-import { counted, lanInterfaces, listed, nameOf, openPort } from './wording.ts'
+import { clockAhead } from './internet-checks.ts'
+import type { Drop } from './packet-filter.ts'
+import type { PortHolder } from './port-holders.ts'
+import { counted, lanInterfaces, listed, nameOf, openPort, span } from './wording.ts'
 
 /** Before this no clock that is set can stand: 2024-01-01 UTC. */
 const EARLIEST_WALL: UnixMilliseconds = Date.UTC(2024, 0, 1)
@@ -82,7 +85,7 @@ export function examineSubnets({ interfaces }: HostFindings): Finding {
   return ok(`${listed(taking.map(({ name }) => name))} are on networks of their own.`)
 }
 
-export function examinePort({ port: { asked, actual }, platform }: HostFindings): Finding {
+export function examinePort({ port: { asked, actual }, platform, holders }: HostFindings): Finding {
   if (actual === asked) return ok(`Port ${actual} (TCP and UDP) is this host's.`)
   const look = {
     linux: `sudo ss -ltunp 'sport = :${asked}'`,
@@ -91,9 +94,29 @@ export function examinePort({ port: { asked, actual }, platform }: HostFindings)
   }[platform as string]
   return found(
     'port.taken',
-    `Port ${asked} is held by another program, so this host uses ${actual}. Others find it all the same, but firewall rules and hints for ${asked} do not fit.`,
+    `Port ${asked} is held by ${holderNames(holders?.own ?? [])}, so this host uses ${actual}. Others find it all the same, but firewall rules and hints for ${asked} do not fit.`,
     `${look ? `Find that program with \`${look}\`, stop it` : 'Stop that program'} and start Partyline again, or open port ${actual} in the firewall instead.`,
   )
+}
+
+/** Programs that hold a port, this one aside. */
+function holderNames(holders: readonly PortHolder[]): string {
+  const others = holders.filter(({ pid }) => pid !== process.pid)
+  const names = others.flatMap(({ name, pid }) => (pid === undefined ? [] : [`${name} (process ${pid})`]))
+  return listed([...new Set(names)]) || 'another program'
+}
+
+/** Several programs may share the port of mDNS; one that does not lets nobody else hear. */
+export function examineMdnsPort({ holders, discovery }: HostFindings): Finding {
+  const isDeaf = discovery.some(
+    ({ method, state, detail }) => method === 'mdns' && state === 'failed' && /EADDRINUSE/.test(detail),
+  )
+  const others = holders?.mdns.filter(({ pid }) => pid !== process.pid) ?? []
+  if (isDeaf)
+    return found('port.mdns-taken', `UDP port 5353 is held by ${holderNames(others)}, which does not share it.`)
+  if (!holders) return skip('This system does not tell who holds a port.')
+  if (others.length === 0) return ok('No other program uses UDP port 5353.')
+  return ok(`UDP port 5353 is shared with ${holderNames(others)}.`)
 }
 
 export function examineMulticast({ multicast, platform, firewall, port }: HostFindings): Finding {
@@ -112,11 +135,12 @@ export function examineMulticast({ multicast, platform, firewall, port }: HostFi
   )
 }
 
-export function examineFirewall({ firewall, people, sessions, platform, port }: HostFindings): Finding {
+export function examineFirewall({ firewall, drops, people, sessions, platform, port }: HostFindings): Finding {
+  if (drops?.length) return concludeDrops(drops, { firewall, port })
   if (!firewall)
     return skip(
       platform === 'linux'
-        ? 'Neither ufw nor firewalld is switched on.'
+        ? `Neither ufw nor firewalld is switched on${drops ? ', and nftables drops nothing that is for us' : ''}.`
         : 'This system does not tell about its firewall.',
     )
   const name = `The firewall of this machine (${firewall}) is switched on`
@@ -131,7 +155,34 @@ export function examineFirewall({ firewall, people, sessions, platform, port }: 
   )
 }
 
-export function examineClock({ wall }: HostFindings): Finding {
+/** nftables tells for certain; the commands name the very chains that drop, before their rules. */
+function concludeDrops(drops: readonly Drop[], { firewall, port }: Pick<HostFindings, 'firewall' | 'port'>): Finding {
+  const ports = listed([...new Set(drops.map((one) => `${one.transport.toUpperCase()} ${one.port}`))])
+  const [{ family = '', table = '', chain = '' } = {}] = drops
+  const detail = `The packet filter of this machine drops what others send to ${ports} (nftables: table ${family} ${table}, chain ${chain}).`
+  if (firewall)
+    return found('firewall.drops', detail, `Open this host's ports: ${openPort(port.actual, { firewall })}.`)
+  const commands = (['tcp', 'udp'] as const).flatMap((transport) => {
+    const those = drops.filter((one) => one.transport === transport)
+    const [first] = those
+    if (!first || ![first.family, first.table, first.chain].every((name) => /^[\w-]+$/.test(name))) return []
+    const list = [...new Set(those.map((one) => one.port))].join(', ')
+    return [
+      `\`sudo nft insert rule ${first.family} ${first.table} ${first.chain} ${transport} dport '{ ${list} }' accept\``,
+    ]
+  })
+  return found('firewall.drops', detail, commands.length > 0 ? `Run ${commands.join(' and ')}.` : undefined)
+}
+
+export function examineClock({ wall, accounts }: HostFindings): Finding {
+  const off = clockAhead(accounts)
+  if (off) {
+    const by = span(Math.abs(off.ahead))
+    return found(
+      'clock.wrong',
+      `The clock is ${by} ${off.ahead > 0 ? 'ahead' : 'behind'}, by the word of the server of ${off.jid}.`,
+    )
+  }
   const day = new Date(wall).toISOString().slice(0, 10)
   if (wall >= EARLIEST_WALL) return ok(`The clock says ${day}.`)
   return found(

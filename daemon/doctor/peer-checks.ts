@@ -44,6 +44,86 @@ export function examineSession({ peer, session }: PeerFindings): Finding {
   return skip('No session is open; one is opened when it is needed.')
 }
 
+/** How the peer says that it may be reached from anywhere, and what carries signals to it now. */
+export function examineWays({ peer, ways, signallers, session, interfaces, addresses }: PeerFindings): Finding {
+  if (peer.kind === 'chat') return skip('A plain XMPP client has none.')
+  const known = [
+    ...ways.accounts.map((account) => `account ${account}`),
+    ...ways.hubs.map((hub) => `hub ${hub.startsWith('partyline:') ? '(by ticket)' : hub}`),
+    ...ways.addresses.map((address) => `address ${formatHostPort(address)}`),
+  ]
+  const carriers = signallers.length > 0 ? ` Signals go by ${listed(signallers)}.` : ''
+  if (known.length === 0 && signallers.length === 0)
+    return skip('It has told of none, and nothing carries signals to it.')
+  const told = known.length > 0 ? `It may be reached by ${listed(known)}.` : 'It has told of none.'
+  const isNear = addresses.some((one) => one.interface !== undefined) && lanInterfaces(interfaces).length > 0
+  if (signallers.length === 0 && !session && !isNear)
+    return found(
+      'peer.no-signaller',
+      `${told} Nothing of this host carries signals there now, so no path through NAT can be agreed on.`,
+    )
+  return ok(told + carriers)
+}
+
+/** What the policy here says of the peer. */
+export function examineAdmission({ peer, policy, session }: PeerFindings): Finding | Finding[] {
+  if (!policy || peer.trust === 'blocked') return skip('It gets nothing from here.')
+  const rule = (key: string): string => policy.rules.find((one) => one.key === key)?.value ?? ''
+  const name = nameOf(peer)
+  const isNear = peer.sightings.some(({ interface: on }) => on !== '')
+  const decision = rule(isNear ? 'open (lan)' : 'open (internet)')
+  const findings: Finding[] = []
+  if (decision !== 'admit' && !session) {
+    const who = decision === 'ask' ? 'you are asked first' : 'it is refused'
+    findings.push(
+      found(
+        'peer.not-admitted',
+        `${name} may not open a session from ${isNear ? 'this network' : 'elsewhere'}: ${who}. One that this host opens is not concerned.`,
+        `Let it in with \`partyline trust ${shortId(peer.id)}\`, or \`partyline policy set ${shortId(peer.id)} open open\`.`,
+      ),
+    )
+  }
+  if (rule('share') === 'none')
+    findings.push(
+      found(
+        'peer.told-nothing',
+        `${name} learns none of our addresses, so no path through NAT is looked for.`,
+        `Let it learn them with \`partyline policy set ${shortId(peer.id)} share all\`, or see \`partyline policy ${shortId(peer.id)}\`.`,
+      ),
+    )
+  if (findings.length > 0) return findings
+  return ok(`${name} may open a session, and learns ${SHARES[rule('share')] ?? rule('share')}.`)
+}
+
+const SHARES: Readonly<Record<string, string>> = {
+  all: 'all our addresses',
+  public: 'our public addresses',
+  relay: 'the addresses of our relays only',
+}
+
+/** Seen, but not reached, is a verdict of its own: what announces it passes, and what dials it does not. */
+export function examineReach({ peer, addresses, session, paths }: PeerFindings): Finding {
+  if (peer.kind === 'chat' || peer.trust === 'blocked') return skip('No session is had with it.')
+  const name = nameOf(peer)
+  if (session) return ok(`${name} is reached.`)
+  const proven = addresses.find(({ tls }) => tls === peer.id)
+  if (proven) return ok(`${name} is reached at ${formatHostPort(proven.target)}.`)
+  if (paths.some(({ used }) => used)) return ok(`${name} is reached through NAT.`)
+  if (peer.sightings.length === 0) return skip(`${name} is not seen.`)
+  const methods = listed([...new Set(peer.sightings.map(({ method }) => method))])
+  const tried = addresses.map(({ target, tcp }) => `${formatHostPort(target)} (${ANSWERS[tcp]})`)
+  const asked =
+    tried.length > 0 ? `nothing at its addresses proves to be it: ${listed(tried)}` : 'it has told no address'
+  return found('peer.seen-unreachable', `${name} is seen by ${methods}, but cannot be reached: ${asked}.`)
+}
+
+const ANSWERS: Readonly<Record<AddressFinding['tcp'], string>> = {
+  open: 'open',
+  refused: 'refuses',
+  timeout: 'no answer',
+  unreachable: 'no machine there',
+}
+
 /** Whether everybody who answers for this peer is this peer. */
 export function examineKey({ peer, addresses }: PeerFindings): Finding {
   if (peer.kind === 'chat') return skip('No key proves who a plain XMPP client is.')

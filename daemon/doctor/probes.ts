@@ -1,18 +1,25 @@
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { access, readFile } from 'node:fs/promises'
 import { connect, isIP } from 'node:net'
+import { promisify } from 'node:util'
 import type { Clock } from '../clock.ts'
 import type { NetworkInterface } from '../network/network.ts'
+import { wayOut } from '../policy/way-out.ts'
 import type { HostPort, Milliseconds } from '../types.ts'
 import type { Firewall, MulticastFinding, TcpAnswer } from './findings.ts'
+import { type Drop, droppedPackets, type StrangerPacket } from './packet-filter.ts'
+import { linuxPortHolders, type PortHolder } from './port-holders.ts'
 
 /** mDNS (RFC 6762 section 3): what the self-test tries is what discovery needs. */
-const MDNS_PORT = 5353
+export const MDNS_PORT = 5353
 const MDNS_GROUP = { 4: '224.0.0.251', 6: 'ff02::fb' } as const
 /** How long a packet to oneself may take: it never leaves the machine, but the machine may be busy. */
 const MULTICAST_PATIENCE: Milliseconds = 1500
+const NFT_PATIENCE: Milliseconds = 1500
+const MAX_LISTING = 16 * 1024 * 1024
 
 /** What the doctor tries out itself. Each ends within its patience and never rejects. */
 export interface Probes {
@@ -20,6 +27,12 @@ export interface Probes {
   /** Whether this host hears its own multicast on an interface, for each family that the interface has. */
   multicast(on: NetworkInterface): Promise<readonly MulticastFinding[]>
   firewall(): Promise<Firewall | undefined>
+  /** Which of these packets nftables drops; undefined where only root may know, or there is none. */
+  drops(packets: readonly StrangerPacket[]): Promise<readonly Drop[] | undefined>
+  /** Who holds a port; undefined where the system does not tell. */
+  holders(port: number): Promise<readonly PortHolder[] | undefined>
+  /** The address that packets to the internet leave from; undefined where no route leads there. Nothing is sent. */
+  wayOut(family: 4 | 6): Promise<string | undefined>
 }
 
 interface ProbesOptions {
@@ -44,7 +57,23 @@ export function createProbes({ clock, platform, files = FIREWALL_FILES }: Probes
         () => undefined,
       )
     },
+    drops: async (packets) => {
+      if (platform !== 'linux' || process.getuid?.() !== 0) return undefined
+      return droppedPackets(await listRules(), packets)
+    },
+    holders: async (port) => (platform === 'linux' ? linuxPortHolders(port) : undefined),
+    wayOut,
   }
+}
+
+/** Root's path may lack where distributions keep it. */
+async function listRules(): Promise<unknown> {
+  const { stdout } = await promisify(execFile)('nft', ['-j', 'list', 'ruleset'], {
+    env: { PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
+    timeout: NFT_PATIENCE,
+    maxBuffer: MAX_LISTING,
+  })
+  return JSON.parse(stdout)
 }
 
 function probeTcp(target: HostPort, patience: Milliseconds, clock: Clock): Promise<TcpAnswer> {

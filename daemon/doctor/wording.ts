@@ -23,12 +23,16 @@ export function counted(count: number, one: string, many = `${one}s`): string {
 
 /** `just now`, `40 s ago`, `5 min ago`, `3 h ago`, `12 days ago`. */
 export function ago(age: Milliseconds): string {
-  const seconds = Math.floor(age / 1000)
-  if (seconds < 2) return 'just now'
-  if (seconds < 60) return `${seconds} s ago`
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`
-  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h ago`
-  return `${Math.floor(seconds / 86_400)} days ago`
+  return age < 2000 ? 'just now' : `${span(age)} ago`
+}
+
+/** `40 s`, `5 min`, `3 h`, `12 days`. */
+export function span(duration: Milliseconds): string {
+  const seconds = Math.floor(duration / 1000)
+  if (seconds < 60) return `${seconds} s`
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`
+  return `${Math.floor(seconds / 86_400)} days`
 }
 
 /** What to call somebody in a sentence. */

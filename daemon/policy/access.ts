@@ -19,6 +19,7 @@ import type { LinkEnds } from './origin.ts'
 import { PeerRates } from './peer-rates.ts'
 import { type OnMetered, Policy, type PolicySettings } from './policy.ts'
 import { type AccessRequest, AccessRequests } from './requests.ts'
+import { type PolicyView, peerPolicyView, policyView } from './view.ts'
 import { wayOut } from './way-out.ts'
 
 interface AccessOptions {
@@ -83,6 +84,13 @@ export class Access {
     })
     this.#rates = new PeerRates(clock, (kind) => settings.get(`policy.rate-${kind}`))
     this.gate = new Gate({ ...options, policy: this.policy, requests: this.requests, rates: this.#rates })
+  }
+
+  /** What the settings say, or what it comes to for one peer. */
+  view(peer?: PeerId): PolicyView {
+    const { settings, book } = this.#options
+    const parts = { policy: this.policy, settings, book, metered: () => this.metered.names() }
+    return peer === undefined ? policyView(parts) : peerPolicyView(peer, parts)
   }
 
   /** Begins to listen to signals, and to what changes. */

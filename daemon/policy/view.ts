@@ -5,7 +5,7 @@ import type { PeerBook } from '../peers/peer-book.ts'
 import type { PeerId } from '../types.ts'
 import type { Policy, Ruling } from './policy.ts'
 
-type PolicyView = Result<'policy.get'>
+export type PolicyView = Result<'policy.get'>
 type Rule = PolicyView['rules'][number]
 
 /** Settings that are policy, in the order in which people want to know. */

@@ -12,6 +12,7 @@ export const NS = {
   chatStates: 'http://jabber.org/protocol/chatstates',
   receipts: 'urn:xmpp:receipts',
   ping: 'urn:xmpp:ping',
+  time: 'urn:xmpp:time',
   nick: 'http://jabber.org/protocol/nick',
   vcard: 'vcard-temp',
   externalServices: 'urn:xmpp:extdisco:2',

@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { Doctor, type DoctorFacts } from '../../daemon/doctor/doctor.ts'
 import type { Probes } from '../../daemon/doctor/probes.ts'
+import { NO_WAYS } from '../../daemon/peers/ways.ts'
 import type { ContactId, HostPort, PeerId, Sighting } from '../../daemon/types.ts'
 import { pass } from '../discovery/passing-time.ts'
 import { networkInterface } from '../simulated-network.ts'
 import { VirtualClock } from '../virtual-clock.ts'
-import { ANNA, ETH0, finch, MALLORY, NO_HUB, NO_SERVERS, person, seen } from './findings.ts'
+import { ANNA, ETH0, finch, MALLORY, NO_HUB, NO_RELAY, NO_SERVERS, person, policyOf, seen } from './findings.ts'
 
 const never = <T>(): Promise<T> => new Promise(() => {})
 const at = (address: string, interfaceName = 'eth0') => ({
@@ -37,6 +38,12 @@ function doctorOf({ facts = {}, probes = {} }: { facts?: Partial<DoctorFacts>; p
       hub: () => NO_HUB,
       refused: () => ({}),
       examineNat: async () => ({ internet: NO_SERVERS, nat: undefined }),
+      examineAccounts: async () => [],
+      relay: () => NO_RELAY,
+      policy: () => policyOf({ 'open (lan)': 'admit', share: 'all' }),
+      requests: () => [],
+      ways: () => NO_WAYS,
+      signallers: () => [],
       paths: () => [],
       probe: async (target) => {
         note('beacon', target)
@@ -55,6 +62,9 @@ function doctorOf({ facts = {}, probes = {} }: { facts?: Partial<DoctorFacts>; p
       },
       multicast: async ({ name }) => [{ interface: name, family: 4, heard: true, problem: '' }],
       firewall: async () => undefined,
+      drops: async () => [],
+      holders: async () => [],
+      wayOut: async () => undefined,
       ...probes,
     },
   )
@@ -116,8 +126,11 @@ describe('the doctor', () => {
     expect(checks.map(({ id, status }) => `${id} ${status}`)).toEqual([
       'known ok',
       'session skip',
+      'ways skip',
+      'policy ok',
       'address-1 ok',
       'paths skip',
+      'reach ok',
       'key ok',
       'conclusion ok',
     ])

@@ -1,13 +1,14 @@
 import { expect, test } from 'vitest'
 import { FINDINGS } from '../../daemon/doctor/finding-codes.ts'
 import { HOST_CASES } from './host-cases.ts'
+import { INTERNET_CASES } from './internet-cases.ts'
 import { PEER_CASES } from './peer-cases.ts'
 
 /** Found per address, and provoked in peer-checks.test.ts. */
 const BY_ADDRESS = ['peer.address-silent', 'peer.address-of-other']
 
 test('everything in the table is found in some case, and everything found is in the table', () => {
-  const provoked = new Set([...HOST_CASES, ...PEER_CASES].map(([, , , code]) => code as string))
+  const provoked = new Set([...HOST_CASES, ...INTERNET_CASES, ...PEER_CASES].map(([, , , code]) => code as string))
   for (const calm of ['ok', 'skip']) provoked.delete(calm)
   expect([...provoked, ...BY_ADDRESS].sort()).toEqual(Object.keys(FINDINGS).sort())
 })

@@ -1,6 +1,8 @@
+import type { AccountHealth } from '../../daemon/accounts/accounts.ts'
 import type { AddressFinding, HostFindings, PeerFindings } from '../../daemon/doctor/findings.ts'
+import { NO_WAYS } from '../../daemon/peers/ways.ts'
 import type { PeerId } from '../../daemon/types.ts'
-import type { HubStatus, PeerView, SessionView, StatusView } from '../../ipc/methods.ts'
+import type { HubStatus, PeerView, Result, SessionView, StatusView } from '../../ipc/methods.ts'
 import { networkInterface } from '../simulated-network.ts'
 
 export const ANNA = 'annaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' as PeerId
@@ -21,6 +23,29 @@ export const NO_HUB: HubStatus = {
 }
 
 export const NO_SERVERS: StatusView['internet'] = { state: 'unused', detail: '', servers: [], mappings: [] }
+
+export const NO_RELAY: HostFindings['relay'] = {
+  running: false,
+  friends: true,
+  isWanted: false,
+  listeners: [],
+  addresses: [],
+  allocations: 0,
+  limits: { allocations: 500, perPeer: 10, bandwidth: 1e6, totalBandwidth: 1e7 },
+  peers: [],
+}
+
+/** The policy, of this host or for one peer. */
+export function policyOf(rules: Readonly<Record<string, string>>, metered: string[] = []): Result<'policy.get'> {
+  const all = Object.entries(rules).map(([key, value]) => ({ key, value, by: 'default' as const, about: '' }))
+  return { peer: null, name: '', rules: all, metered }
+}
+
+/** An account that is logged in. */
+export function account(change: Partial<AccountHealth> = {}): AccountHealth {
+  const well = { state: 'online', detail: '', failure: undefined, roundTrip: 30.4, ahead: 20 } as const
+  return { jid: 'me@example.org', server: 'xmpp.example.org:5223', ...well, ...change }
+}
 
 export function joinedHub(change: Partial<HubStatus['hubs'][number]> = {}): HubStatus['hubs'][number] {
   const hub = { peer: '', name: 'lanparty', domain: 'hub-lanparty.local', address: '192.168.50.254', port: 5223 }
@@ -102,6 +127,13 @@ export function hostFindings(change: Partial<HostFindings> = {}): HostFindings {
     firewall: undefined,
     internet: NO_SERVERS,
     nat: undefined,
+    drops: [],
+    holders: { own: [], mdns: [] },
+    wayOut: { 4: undefined, 6: undefined },
+    accounts: [],
+    relay: NO_RELAY,
+    policy: policyOf({ 'policy.lan': 'open', 'policy.internet': 'trusted', 'policy.on-metered': 'messages' }),
+    requests: [],
     ...change,
   }
 }
@@ -130,6 +162,9 @@ export function peerFindings(change: Partial<PeerFindings> = {}): PeerFindings {
     hub: NO_HUB,
     addresses: [address({ beacon: ANNA, tcp: 'open', tls: ANNA })],
     paths: [],
+    ways: NO_WAYS,
+    signallers: [],
+    policy: policyOf({ 'open (lan)': 'admit', 'open (internet)': 'refuse', share: 'all' }),
     unasked: 0,
     ...change,
   }

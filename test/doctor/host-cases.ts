@@ -1,8 +1,8 @@
 import type { FindingCode } from '../../daemon/doctor/finding-codes.ts'
 import type { HostFindings } from '../../daemon/doctor/findings.ts'
-import type { NatBehaviour } from '../../daemon/nat/stun/behaviour.ts'
+import type { Drop } from '../../daemon/doctor/packet-filter.ts'
 import { networkInterface } from '../simulated-network.ts'
-import { ETH0, finch, joinedHub, NO_HUB, NO_SERVERS, person, seen, session } from './findings.ts'
+import { ETH0, finch, joinedHub, NO_HUB, person, seen, session } from './findings.ts'
 
 const VPN = networkInterface('tun0', ['10.8.0.2/24'])
 const DOCKER = networkInterface('docker0', ['172.17.0.1/16'])
@@ -14,37 +14,29 @@ const byHub = person({ sightings: [seen('hub')] })
 const state = { method: 'mdns', interface: 'eth0', state: 'failed', detail: 'EADDRINUSE' } as const
 const off = { ...state, interface: '', state: 'off', detail: 'switched off' } as const
 
-/** STUN servers in these states. */
-function servers(...states: readonly string[]): HostFindings['internet'] {
-  return {
-    ...NO_SERVERS,
-    state: '',
-    servers: states.map((one) => ({
-      server: 'stun.example.org',
-      kind: 'stun',
-      state: one,
-      address: one === 'known' ? '198.51.100.1:4' : '',
-      rtt: null,
-      detail: one === 'known' ? '' : 'no answer',
-    })),
-  }
-}
-
-function behaviour(change: Partial<NatBehaviour>): NatBehaviour {
-  const mapped = { address: '198.51.100.1', port: 4 }
-  const eim = { mapping: 'endpoint-independent', filtering: 'address-and-port-dependent' } as const
-  return { udp: true, mapped, ...eim, hairpin: false, ...change }
-}
+const OURS = { transport: 'udp', pid: process.pid, name: 'node' } as const
+const AVAHI = { transport: 'udp', pid: 7, name: 'avahi-daemon' } as const
+const drop = (transport: 'tcp' | 'udp', port: number): Drop => ({
+  transport,
+  port,
+  interface: 'eth0',
+  to: '192.168.50.1',
+  family: 'inet',
+  table: 'filter',
+  chain: 'input',
+})
 
 /** What a check of this host finds when something is otherwise than on a LAN on which all is well. */
-export const HOST_CASES: readonly (readonly [
+export type HostCase = readonly [
   check: string,
   when: string,
   change: Partial<HostFindings>,
   code: FindingCode | 'ok' | 'skip',
   says: RegExp,
   fix?: RegExp,
-])[] = [
+]
+
+export const HOST_CASES: readonly HostCase[] = [
   ['interfaces', 'one takes part', { interfaces: [ETH0] }, 'ok', /eth0 \(cable, 192\.168\.50\.1\) takes part/],
   [
     'interfaces',
@@ -110,6 +102,61 @@ export const HOST_CASES: readonly (readonly [
   ],
   ['port', 'it is the one asked for', {}, 'ok', /47800/],
   ['port', 'it is another', { port: { asked: 47800, actual: 50123 } }, 'port.taken', /uses 50123/, /ss -ltunp/],
+  [
+    'port',
+    'it is known who holds it',
+    {
+      port: { asked: 47800, actual: 50123 },
+      holders: { own: [{ transport: 'tcp', pid: 4711, name: 'python3' }, OURS], mdns: [] },
+    },
+    'port.taken',
+    /held by python3 \(process 4711\)/,
+    /ss -ltunp/,
+  ],
+  ['port-mdns', 'nobody else uses it', { holders: { own: [], mdns: [OURS] } }, 'ok', /No other program/],
+  ['port-mdns', 'the system does not tell', { holders: undefined }, 'skip', /does not tell/],
+  ['port-mdns', 'it is shared', { holders: { own: [], mdns: [OURS, AVAHI] } }, 'ok', /shared with avahi-daemon \(pro/],
+  [
+    'port-mdns',
+    'a program of another user shares it',
+    { holders: { own: [], mdns: [{ ...AVAHI, pid: undefined, name: '' }] } },
+    'ok',
+    /shared with another program/,
+  ],
+  [
+    'port-mdns',
+    'another keeps it',
+    { holders: { own: [], mdns: [AVAHI] }, discovery: [state] },
+    'port.mdns-taken',
+    /held by avahi-daemon \(process 7\), which does not share it/,
+    /SO_REUSEADDR/,
+  ],
+  [
+    'firewall',
+    'nftables drops what is for us',
+    { drops: [drop('tcp', 47_800), drop('udp', 47_800), drop('udp', 5353)] },
+    'firewall.drops',
+    /drops what others send to TCP 47800, UDP 47800 and UDP 5353 \(nftables: table inet filter, chain input\)/,
+    /`sudo nft insert rule inet filter input tcp dport '\{ 47800 \}' accept` and `.* udp dport '\{ 47800, 5353 \}' accept`/,
+  ],
+  [
+    'firewall',
+    'nftables drops what is for us, with ufw above it',
+    { drops: [drop('tcp', 47_800)], firewall: 'ufw' },
+    'firewall.drops',
+    /TCP 47800/,
+    /sudo ufw allow 47800/,
+  ],
+  [
+    'firewall',
+    'a name of nftables is no word for a shell',
+    { drops: [{ ...drop('tcp', 47_800), chain: '$(reboot)' }] },
+    'firewall.drops',
+    /TCP 47800/,
+    /^Open this host's ports in nftables\.$/,
+  ],
+  ['firewall', 'nftables drops nothing', {}, 'skip', /nftables drops nothing/],
+  ['firewall', 'nftables does not tell', { drops: undefined }, 'skip', /on\.$/],
   ['firewall', 'none is known', {}, 'skip', /Neither/],
   ['firewall', 'the system does not tell', { platform: 'darwin' }, 'skip', /does not tell/],
   ['firewall', 'others are seen through it', { firewall: 'ufw' }, 'ok', /anna is seen/],
@@ -247,49 +294,6 @@ export const HOST_CASES: readonly (readonly [
     'hub.not-joined',
     /lanparty \(refused\)/,
     /hub leave/,
-  ],
-  ['nat-servers', 'none is set', {}, 'skip', /hosts on this LAN need none.*config set nat\.stun/],
-  ['nat-servers', 'one answers', { internet: servers('known') }, 'ok', /stun stun\.example\.org: 198\.51\.100\.1:4/],
-  [
-    'nat-servers',
-    'one of two is silent',
-    { internet: servers('known', 'silent') },
-    'nat.server-unusable',
-    /1 server of 2.*no answer/,
-    /nat\.stun/,
-  ],
-  ['nat-servers', 'all are silent', { internet: servers('silent') }, 'nat.no-server', /1 server of 1/, /TCP or TLS/],
-  ['nat', 'no server is set', {}, 'skip', /No STUN or TURN server is set/],
-  ['nat', 'there is none', { internet: servers('known'), nat: behaviour({ mapping: 'none' }) }, 'ok', /no NAT/],
-  [
-    'nat',
-    'it can be punched',
-    { internet: servers('known'), nat: behaviour({}) },
-    'ok',
-    /one port for all destinations.*sent to are let in/,
-  ],
-  [
-    'nat',
-    'it is symmetric',
-    { internet: servers('known'), nat: behaviour({ mapping: 'address-and-port-dependent' }) },
-    'nat.symmetric',
-    /symmetric NAT/,
-    /nat\.turn/,
-  ],
-  [
-    'nat',
-    'UDP is blocked',
-    { internet: servers('silent'), nat: behaviour({ udp: false }) },
-    'nat.udp-blocked',
-    /firewall/,
-    /turns:/,
-  ],
-  [
-    'nat',
-    'the server has one address',
-    { internet: servers('known'), nat: behaviour({ mapping: 'unknown' }) },
-    'ok',
-    /not known/,
   ],
   ['clock', 'it is set', {}, 'ok', /2026-11-23/],
   ['clock', 'it was never set', { wall: 0 }, 'clock.unset', /1970-01-01/, /Set date/],

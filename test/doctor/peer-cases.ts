@@ -1,13 +1,19 @@
 import type { FindingCode } from '../../daemon/doctor/finding-codes.ts'
 import type { PeerFindings } from '../../daemon/doctor/findings.ts'
 import type { PathView } from '../../ipc/methods.ts'
-import { ANNA, address, finch, joinedHub, MALLORY, NO_HUB, person, seen, session, WALL } from './findings.ts'
+import { ANNA, address, finch, joinedHub, MALLORY, NO_HUB, person, policyOf, seen, session, WALL } from './findings.ts'
 
 const away = person({ state: 'away', sightings: [] })
 const viaHub = person({ sightings: [seen('hub', { address: '192.168.50.254', port: 0 })] })
 const hub = { ...NO_HUB, hubs: [joinedHub()] }
 /** Where nothing of this host's networks is. */
 export const far = address({ interface: undefined, target: { address: '10.9.9.9', port: 47800 } })
+
+const WAYS = {
+  accounts: ['anna@example.org'],
+  hubs: ['partyline:hub:abc'],
+  addresses: [{ address: '203.0.113.7', port: 47_800 }],
+}
 
 /** A path through NAT that does not work. */
 function path(change: Partial<PathView> = {}): PathView {
@@ -65,6 +71,79 @@ export const PEER_CASES: readonly (readonly [
     /2 paths tried/,
   ],
   ['paths', 'a session goes another way', { paths: [path()], session: session() }, 'skip', /goes another way/],
+  ['ways', 'none is known', {}, 'skip', /told of none/],
+  ['ways', 'it is a plain client', { peer: finch() }, 'skip', /has none/],
+  [
+    'ways',
+    'there are several',
+    { ways: WAYS, signallers: ['account', 'hub'] },
+    'ok',
+    /account anna@example\.org, hub \(by ticket\) and address 203\.0\.113\.7:47800\. Signals go by account and hub/,
+  ],
+  ['ways', 'nothing carries signals, and it is near', { ways: WAYS }, 'ok', /account anna/],
+  [
+    'ways',
+    'nothing carries signals to one that is far',
+    { ways: WAYS, addresses: [far] },
+    'peer.no-signaller',
+    /Nothing of this host carries signals/,
+    /account add/,
+  ],
+  ['policy', 'it is let in', {}, 'ok', /may open a session, and learns all our addresses/],
+  ['policy', 'it is blocked', { peer: person({ trust: 'blocked' }) }, 'skip', /nothing/],
+  ['policy', 'it is a plain client', { peer: finch(), policy: undefined }, 'skip', /nothing/],
+  [
+    'policy',
+    'it comes from elsewhere and is refused',
+    { peer: away },
+    'peer.not-admitted',
+    /may not open a session from elsewhere: it is refused/,
+    /partyline trust annaaaaaaaaa.*policy set annaaaaaaaaa open open/,
+  ],
+  [
+    'policy',
+    'its owner is asked',
+    { policy: policyOf({ 'open (lan)': 'ask', share: 'all' }) },
+    'peer.not-admitted',
+    /from this network: you are asked first/,
+    /trust/,
+  ],
+  [
+    'policy',
+    'it is told no address',
+    { policy: policyOf({ 'open (lan)': 'admit', share: 'none' }) },
+    'peer.told-nothing',
+    /learns none of our addresses/,
+    /policy set annaaaaaaaaa share all/,
+  ],
+  [
+    'policy',
+    'it is told of relays only',
+    { policy: policyOf({ 'open (lan)': 'admit', share: 'relay' }) },
+    'ok',
+    /addresses of our relays only/,
+  ],
+  ['reach', 'it answers', {}, 'ok', /reached at 192\.168\.50\.2:47800/],
+  ['reach', 'a session is open', { session: session(), addresses: [] }, 'ok', /is reached\.$/],
+  ['reach', 'a path works', { addresses: [], paths: [path({ used: true })] }, 'ok', /through NAT/],
+  ['reach', 'it is not seen', { peer: away, addresses: [] }, 'skip', /not seen/],
+  ['reach', 'it is a plain client', { peer: finch() }, 'skip', /No session/],
+  [
+    'reach',
+    'it is seen and does not answer',
+    { addresses: [address(), address({ tcp: 'refused' }), { ...far, tcp: 'unreachable' }] },
+    'peer.seen-unreachable',
+    /is seen by mdns and beacon, but cannot be reached: .*:47800 \(no answer\), .*\(refuses\) and .*\(no machine there\)/,
+    /conclusion/,
+  ],
+  [
+    'reach',
+    'it has told no address',
+    { peer: viaHub, addresses: [] },
+    'peer.seen-unreachable',
+    /told no address/,
+    /con/,
+  ],
   ['key', 'it proved itself', {}, 'ok', /proved its key just now/],
   ['key', 'nobody answered', { addresses: [address()] }, 'skip', /proved its key before/],
   ['key', 'it never proved itself', { peer: person({ proven: false }), addresses: [] }, 'skip', /has not proven/],

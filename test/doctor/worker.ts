@@ -19,10 +19,11 @@ import { silentLogger as logger } from '../../daemon/logger.ts'
 import { SystemNetwork } from '../../daemon/network/system-network.ts'
 import { UdpEndpoint } from '../../daemon/network/udp-endpoint.ts'
 import { PeerBook } from '../../daemon/peers/peer-book.ts'
+import { NO_WAYS } from '../../daemon/peers/ways.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import type { DiscoveryName, PeerId, Sighting } from '../../daemon/types.ts'
 import { LIMITS } from '../link/tls-host.ts'
-import { joinedHub, NO_HUB, NO_SERVERS } from './findings.ts'
+import { joinedHub, NO_HUB, NO_RELAY, NO_SERVERS, policyOf } from './findings.ts'
 
 /** What a test tells the worker; `hub` and `hint` are played, the other methods are real. */
 export type Command =
@@ -88,6 +89,12 @@ const doctor = new Doctor({
   hub: () => ({ ...NO_HUB, hubs: [joinedHub()] }),
   refused: () => refusals.snapshot(),
   examineNat: async () => ({ internet: NO_SERVERS, nat: undefined }),
+  examineAccounts: async () => [],
+  relay: () => NO_RELAY,
+  policy: () => policyOf({ 'open (lan)': 'admit', share: 'all' }),
+  requests: () => [],
+  ways: () => NO_WAYS,
+  signallers: () => [],
   paths: () => [],
   probe: (target, on) => beacon.probe(target, on),
   dial: (target) => connector.probe(target),
