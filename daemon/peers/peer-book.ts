@@ -302,10 +302,12 @@ export class PeerBook {
     return this.#records.get(peer)?.lastSeen || undefined
   }
 
-  /** Everyone whom the user trusts and discovery does not see, those seen last first. */
+  /** Everyone whom the user trusts and who is on no network of ours and at no hub, those seen last first. */
   far(): PeerId[] {
+    // Who answers at a remembered address, elsewhere, is seen, and far all the same.
+    const isNear = ({ method, interface: on }: Sighting): boolean => on !== '' || method === 'hub'
     return [...this.#records.values()]
-      .filter((record) => record.trust === 'trusted' && record.sightings().length === 0)
+      .filter((record) => record.trust === 'trusted' && !record.sightings().some(isNear))
       .sort((a, b) => b.lastSeen - a.lastSeen)
       .map(({ id }) => id)
   }

@@ -643,3 +643,14 @@ test('what was decided about peers is counted while it holds, and after a restar
   expect([again.shares(), again.policy(id(3))]).toEqual([['all'], { share: 'all' }])
   await again.close()
 })
+
+test('trusted peers are far while no network of ours and no hub shows them', async () => {
+  const book = await inMemory()
+  for (const n of [1, 2, 3, 4, 5]) await book.setTrust(id(n), n === 5 ? 'unknown' : 'trusted')
+  book.seen(sighting(id(1)))
+  book.seen(sighting(id(2), { method: 'hub', interface: '' }))
+  // It answered at an address that was remembered.
+  book.seen(sighting(id(3), { method: 'beacon', interface: '', address: '203.0.113.7', proven: true }))
+  expect(book.far().toSorted()).toEqual([id(3), id(4)].toSorted())
+  await book.close()
+})
