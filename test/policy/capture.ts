@@ -14,6 +14,8 @@ export interface Captured {
   readonly to: string
   /** What a UDP packet carries; empty for others. */
   readonly udp: Buffer
+  /** Everything behind the header of IP. */
+  readonly payload: Buffer
 }
 
 /** Everything that passes an interface of a node, from now on; `end` gives it. */
@@ -45,8 +47,9 @@ function packetsOf(file: Buffer): readonly Captured[] {
     if (packet.length < ETHERNET + 20 || packet.readUInt16BE(12) !== IPV4) continue
     const ip = packet.subarray(ETHERNET)
     const header = ((ip[0] ?? 0) & 15) * 4
-    const udp = ip[9] === UDP ? ip.subarray(header + 8) : Buffer.alloc(0)
-    packets.push({ from: ip.subarray(12, 16).join('.'), to: ip.subarray(16, 20).join('.'), udp: Buffer.from(udp) })
+    const payload = Buffer.from(ip.subarray(header))
+    const udp = ip[9] === UDP ? payload.subarray(8) : Buffer.alloc(0)
+    packets.push({ from: ip.subarray(12, 16).join('.'), to: ip.subarray(16, 20).join('.'), udp, payload })
   }
   return packets
 }

@@ -101,9 +101,10 @@ export class Guest {
     return this.untilHub(({ hubs }) => hubs.some((hub) => hub.state === 'joined'))
   }
 
-  /** Resolves when the session with this peer goes by the route, or by one of them. */
+  /** Resolves when the session with this peer has a link, by the route or by one of them. */
   async untilRoute(peer: string, ...routes: readonly string[]): Promise<string> {
-    const routeOf = (sessions: readonly SessionView[]) => sessions.find((one) => one.peer === peer)?.route ?? ''
+    const routeOf = (sessions: readonly SessionView[]) =>
+      sessions.find((one) => one.peer === peer && one.state === 'open')?.route ?? ''
     const list = () => this.client.call('sessions.list', {})
     return routeOf(await this.#settled('sessions', list, (sessions) => routes.includes(routeOf(sessions))))
   }
