@@ -40,6 +40,7 @@ import { tlsOptions } from './link/tls-options.ts'
 import { createLogger, type LogEntry, type Logger } from './logger.ts'
 import { renderMetrics } from './metrics.ts'
 import { Nat } from './nat/nat.ts'
+import { isOwnAddress } from './network/addresses.ts'
 import type { Network } from './network/network.ts'
 import { SystemNetwork } from './network/system-network.ts'
 import { UdpEndpoint } from './network/udp-endpoint.ts'
@@ -573,6 +574,7 @@ class Daemon implements RunningDaemon {
       sessions: () => this.#sessions.list().map((session) => sessionView(session.facts, book)),
       hub: () => this.#xmpp.hub.status(),
       refused: () => refusals.snapshot(),
+      twins: () => beacon.twins().filter(({ address }) => !isOwnAddress(address, this.#network.interfaces())),
       examineNat: () => this.#nat.examine(),
       examineAccounts: (patience) => this.#accounts.examine(patience),
       relay: () => ({ ...this.#relay.status(), isWanted: settings.get('relay.enabled') }),

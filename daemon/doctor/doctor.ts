@@ -15,7 +15,7 @@ import type { SignallerName } from '../signaling/signaller.ts'
 import type { ContactId, HostPort, Milliseconds, PeerId, Sighting, UnixMilliseconds } from '../types.ts'
 import { isContactId } from '../xmpp/contacts.ts'
 import { HOST_CHECKS, PEER_CHECKS, PEER_VERDICTS } from './checks.ts'
-import type { AddressFinding, Check, Finding, HostFindings, PeerFindings } from './findings.ts'
+import type { AddressFinding, Check, Finding, HostFindings, PeerFindings, TcpAnswer } from './findings.ts'
 import type { StrangerPacket } from './packet-filter.ts'
 import { addressChecks } from './peer-checks.ts'
 import { createProbes, MDNS_PORT, type Probes } from './probes.ts'
@@ -140,7 +140,9 @@ export class Doctor {
       this.#within(NAT_PATIENCE, () => facts.examineNat()),
       this.#within(FAR_PATIENCE + ACCOUNT_PATIENCE, () => facts.examineAccounts(ACCOUNT_PATIENCE)),
     ])
+    const stunTcp = internet?.nat?.udp === false ? await this.#askByTcp(internet.internet) : undefined
     return {
+      stunTcp,
       platform: facts.platform,
       wall: facts.clock.wall(),
       uptime: facts.uptime(),
@@ -164,6 +166,14 @@ export class Doctor {
       requests: facts.requests(),
       ...(internet ?? { internet: NO_SERVERS, nat: undefined }),
     }
+  }
+
+  /** Whether the first STUN server is there by TCP (RFC 8489 section 6.2.2). */
+  async #askByTcp({ servers }: StatusView['internet']): Promise<TcpAnswer | undefined> {
+    const silent = servers.find(({ kind, state }) => kind === 'stun' && state === 'silent')
+    const [, bracketed, host = bracketed, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)$/.exec(silent?.server ?? '') ?? []
+    if (!host) return undefined
+    return this.#within(FAR_PATIENCE, () => this.#probes.tcp({ address: host, port: Number(port) }, FAR_PATIENCE))
   }
 
   async #lookAtPeer(id: PeerId | ContactId): Promise<PeerFindings> {

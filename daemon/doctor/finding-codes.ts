@@ -117,9 +117,9 @@ export const FINDINGS = {
     title: 'A STUN server does not answer',
     fix: 'Check names and ports in `nat.stun`; where UDP is blocked, TURN over TCP or TLS still works.',
   },
-  'turn.silent': {
+  'turn.unreachable': {
     severity: 'warn',
-    title: 'A TURN server does not answer',
+    title: 'A TURN server cannot be reached',
     fix: 'Check names and ports in `nat.turn`, and that the server runs; where UDP is blocked, TURN over TCP or TLS still works.',
   },
   'turn.wrong-password': {

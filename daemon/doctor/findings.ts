@@ -57,6 +57,8 @@ export interface HostFindings {
   /** The STUN and TURN servers, and what the first STUN server found out about the NAT; undefined where none could be asked. */
   readonly internet: StatusView['internet']
   readonly nat: NatBehaviour | undefined
+  /** Whether the STUN server that does not answer by UDP does so by TCP; undefined where that was not asked. */
+  readonly stunTcp: TcpAnswer | undefined
   readonly accounts: readonly AccountHealth[]
   /** `isWanted`: the settings want a relay. */
   readonly relay: Result<'relay.status'> & { readonly isWanted: boolean }

@@ -48,12 +48,13 @@ function problemOf({ kind, state, detail }: Server): FindingCode | undefined {
   if (kind === 'stun') return state === 'silent' || state === 'refused' ? 'stun.silent' : undefined
   if (state !== 'resting' && state !== 'trying') return undefined
   if (WRONG_LOGIN.test(detail)) return 'turn.wrong-password'
-  return detail === '' || SILENT.test(detail) ? 'turn.silent' : 'turn.refused'
+  return REFUSED.test(detail) ? 'turn.refused' : 'turn.unreachable'
 }
 
 /** Why a TURN server rests is told in words alone (`daemon/nat/turn`). */
 const WRONG_LOGIN = /does not accept the user name or the password/
-const SILENT = /does not answer|no way to the server|cannot be reached|ECONN|timed? ?out|closed the connection/i
+/** The number of an error of TURN (RFC 8656 section 19). */
+const REFUSED = /\(\d{3}[ )]/
 const NO_ADDRESS = /^the name .* has no address/
 
 function toldOf({ kind, server, state, address, rtt, detail }: Server): string {
@@ -62,17 +63,16 @@ function toldOf({ kind, server, state, address, rtt, detail }: Server): string {
 }
 
 /** What kind of NAT there is, and what that means. */
-export function examineNat({ internet, nat, wayOut }: HostFindings): Finding {
+export function examineNat(findings: HostFindings): Finding {
+  const { internet, nat, wayOut } = findings
   if (!internet.servers.some(({ kind }) => kind === 'stun')) return skip(UNSET)
   if (!hasWayOut({ wayOut }) && !nat?.udp) return skip('No route leads to the internet.')
   if (!nat) return skip('No STUN server could be asked.')
   if (!nat.udp) {
     if (internet.servers.some(({ kind, state }) => kind === 'stun' && state === 'known'))
       return skip('The STUN server that could tell does not answer; another one does, so UDP passes.')
-    return found(
-      'nat.udp-blocked',
-      'UDP to the internet does not come back: a firewall stops it, or the STUN server is not there.',
-    )
+    if (!passesTcp(findings)) return skip('No STUN server answers, so nothing can be told of a NAT.')
+    return found('nat.udp-blocked', 'TCP to the internet works, and UDP does not come back: a firewall stops it.')
   }
   const seen = nat.mapped ? ` Seen from outside as ${formatHostPort(nat.mapped)}.` : ''
   if (nat.mapping === 'none') return ok(`There is no NAT before this host; ${filteringWords(nat)}.${seen}`)
@@ -81,6 +81,13 @@ export function examineNat({ internet, nat, wayOut }: HostFindings): Finding {
   if (nat.mapping === 'address-dependent' || nat.mapping === 'address-and-port-dependent')
     return found('nat.symmetric', `The router is a symmetric NAT: ${kind}`)
   return ok(`Paths through this NAT can be found: ${kind}`)
+}
+
+/** Where nothing answers by UDP and something does by TCP, it is not the servers that are dead. */
+function passesTcp({ internet, accounts, stunTcp }: HostFindings): boolean {
+  const isOpenStream = ({ server, state }: Server): boolean =>
+    state === 'open' && (server.startsWith('turns:') || /transport=tcp/.test(server))
+  return stunTcp === 'open' || internet.servers.some(isOpenStream) || accounts.some(({ state }) => state === 'online')
 }
 
 function mappingWords(mapping: Dependence): string {

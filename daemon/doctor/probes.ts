@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { access, readFile } from 'node:fs/promises'
-import { connect, isIP } from 'node:net'
+import { connect } from 'node:net'
 import { promisify } from 'node:util'
 import type { Clock } from '../clock.ts'
 import type { NetworkInterface } from '../network/network.ts'
@@ -23,6 +23,7 @@ const MAX_LISTING = 16 * 1024 * 1024
 
 /** What the doctor tries out itself. Each ends within its patience and never rejects. */
 export interface Probes {
+  /** A name is looked up, which counts to the patience. */
   tcp(target: HostPort, patience: Milliseconds): Promise<TcpAnswer>
   /** Whether this host hears its own multicast on an interface, for each family that the interface has. */
   multicast(on: NetworkInterface): Promise<readonly MulticastFinding[]>
@@ -77,8 +78,6 @@ async function listRules(): Promise<unknown> {
 }
 
 function probeTcp(target: HostPort, patience: Milliseconds, clock: Clock): Promise<TcpAnswer> {
-  // A name would have to be looked up, which may wait for a server that is not on the LAN.
-  if (isIP(target.address) === 0) return Promise.resolve('unreachable')
   return new Promise((resolve) => {
     const socket = connect({ host: target.address, port: target.port })
     const settle = (answer: TcpAnswer): void => {

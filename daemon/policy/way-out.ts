@@ -13,6 +13,8 @@ export function wayOut(family: 4 | 6): Promise<string | undefined> {
       resolve(address)
     }
     socket.once('error', () => end())
-    socket.connect(DISCARD, NOBODY[family], () => end(socket.address().address))
+    // A callback would be called with the error in the place of the event.
+    socket.once('connect', () => end(socket.address().address))
+    socket.connect(DISCARD, NOBODY[family])
   })
 }

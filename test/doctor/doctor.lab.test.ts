@@ -77,7 +77,7 @@ describe.skipIf(missing).concurrent(`the doctor on real hosts${missing ? ` (skip
     await lab.nft('h2', filter('input', 'tcp dport 47800 drop'))
     const dropped = await h1.diagnose(h2.peer)
     expect(dropped.conclusion).toMatchObject({
-      status: 'fail',
+      code: 'peer.firewalled',
       detail: expect.stringContaining('lets discovery through and drops TCP port 47800'),
       fix: expect.stringContaining('sudo ufw allow 47800'),
     })
@@ -94,6 +94,7 @@ describe.skipIf(missing).concurrent(`the doctor on real hosts${missing ? ` (skip
     await lab.nft('h2', 'flush ruleset')
     await lab.link('h2', 'down')
     const gone = await h1.diagnose(h2.peer)
+    expect(gone.reach).toMatchObject({ code: 'peer.seen-unreachable' })
     expect(gone.conclusion).toMatchObject({ status: 'fail', detail: expect.stringMatching(/switched off|sleeps/) })
   })
 
@@ -104,7 +105,7 @@ describe.skipIf(missing).concurrent(`the doctor on real hosts${missing ? ` (skip
 
     await lab.nft('h1', filter('output', 'ip daddr 224.0.0.0/4 drop', 'ip6 daddr ff02::fb drop'))
     expect((await h1.diagnose())['multicast-self']).toMatchObject({
-      status: 'fail',
+      code: 'multicast.deaf',
       detail: expect.stringMatching(/eth0 \(IPv4, EPERM\).*eth0 \(IPv6, EPERM\).*its own firewall forbids/),
     })
 
@@ -116,12 +117,12 @@ describe.skipIf(missing).concurrent(`the doctor on real hosts${missing ? ` (skip
     })
 
     await lab.nft('h1', filter('input', 'ip daddr 224.0.0.251 drop'))
-    expect((await h1.diagnose())['multicast-self']).toMatchObject({ status: 'warn' })
+    expect((await h1.diagnose())['multicast-self']).toMatchObject({ code: 'multicast.half-deaf' })
 
     await lab.nft('h1', 'flush ruleset')
     const again = await h1.diagnose()
     expect(again['multicast-self']).toMatchObject({ status: 'ok' })
-    expect(again.people).toMatchObject({ status: 'warn', detail: expect.stringContaining('Nobody else is seen') })
+    expect(again.people).toMatchObject({ code: 'lan.nobody', detail: expect.stringContaining('Nobody else is seen') })
   })
 
   test('sends its own multicast no further than this host', async () => {
@@ -146,12 +147,12 @@ describe.skipIf(missing).concurrent(`the doctor on real hosts${missing ? ` (skip
     const [h1, h2] = await Promise.all([startHost(lab, 'h1'), startHost(lab, 'h2')])
     await h1.untilSeen(h2.peer, ['beacon'])
     expect((await h1.diagnose())['multicast-lan']).toMatchObject({
-      status: 'warn',
+      code: 'multicast.mdns-filtered',
       detail: expect.stringMatching(/On eth0 others are heard by broadcast beacons and none by mDNS/),
     })
     await h1.seeByHub(h2.peer, '192.168.50.2', 47800)
     expect((await h1.diagnose())['multicast-lan']).toMatchObject({
-      status: 'warn',
+      code: 'multicast.filtered',
       detail: expect.stringMatching(/Multicast does not pass on eth0/),
     })
     expect((await h1.diagnose(h2.peer)).conclusion).toMatchObject({ status: 'ok' })
@@ -165,7 +166,7 @@ describe.skipIf(missing).concurrent(`the doctor on real hosts${missing ? ` (skip
     expect((await h1.diagnose(h2.peer)).conclusion?.detail).toContain('told no address')
     await h1.seeByHub(h2.peer, '192.168.50.2', 47800)
     expect((await h1.diagnose(h2.peer)).conclusion).toMatchObject({
-      status: 'fail',
+      code: 'peer.isolated',
       detail: expect.stringMatching(/only through the hub lanparty: the network keeps clients apart/),
       fix: expect.stringContaining('isolation'),
     })
@@ -178,7 +179,7 @@ describe.skipIf(missing).concurrent(`the doctor on real hosts${missing ? ` (skip
     const elsewhere = `${h2.peer.slice(0, -4)}aaaa` as PeerId
     await h1.seeByHub(elsewhere, '192.168.50.2', 47800)
     const checks = await h1.diagnose(elsewhere)
-    expect(checks.key).toMatchObject({ status: 'fail', detail: expect.stringContaining('WRONG KEY') })
+    expect(checks.key).toMatchObject({ code: 'peer.wrong-key', detail: expect.stringContaining('WRONG KEY') })
     expect(checks.conclusion).toMatchObject({ status: 'fail' })
   })
 })

@@ -127,6 +127,7 @@ export function hostFindings(change: Partial<HostFindings> = {}): HostFindings {
     firewall: undefined,
     internet: NO_SERVERS,
     nat: undefined,
+    stunTcp: undefined,
     drops: [],
     holders: { own: [], mdns: [] },
     wayOut: { 4: undefined, 6: undefined },

@@ -5,14 +5,14 @@ import { Lab, labMissing, startDaemon } from '../lab/lab.ts'
 const missing = labMissing(['turnserver', 'openssl', 'ss'])
 
 /** What the doctor says of each kind of NAT of the lab. */
-const KINDS: readonly (readonly [kind: string, status: string, says: RegExp])[] = [
+const KINDS: readonly (readonly [kind: string, code: string, says: RegExp])[] = [
   ['eim', 'ok', /one port for all destinations, and only addresses and ports that were sent to/],
   ['eim-rnd', 'ok', /one port for all destinations, and only addresses and ports that were sent to/],
   ['arc', 'ok', /one port for all destinations, and only addresses that were sent to/],
   ['cone', 'ok', /one port for all destinations, and anybody is let in/],
-  ['adm', 'warn', /symmetric NAT: it gives every address another port/],
-  ['sym', 'warn', /symmetric NAT: it gives every address and port another port/],
-  ['udpblock', 'warn', /UDP to the internet does not come back/],
+  ['adm', 'nat.symmetric', /symmetric NAT: it gives every address another port/],
+  ['sym', 'nat.symmetric', /symmetric NAT: it gives every address and port another port/],
+  ['udpblock', 'nat.udp-blocked', /UDP does not come back/],
 ]
 
 describe.skipIf(missing)(`the doctor${missing ? ` (skipped: ${missing})` : ''}`, () => {
@@ -21,12 +21,12 @@ describe.skipIf(missing)(`the doctor${missing ? ` (skipped: ${missing})` : ''}`,
     await lab.svc('srv', 'coturn', 'lt')
     const settings = { 'nat.stun': ['10.99.0.10'], 'nat.turn': ['turn:alice:wonder@10.99.0.10'] }
     const daemon = await startDaemon(lab, 'a1', { settings })
-    for (const [kind, status, says] of KINDS) {
+    for (const [kind, code, says] of KINDS) {
       await lab.nat('ra', kind)
       const { stdout } = await daemon.cli(['doctor', '--json'])
       const { checks } = JSON.parse(stdout) as { checks: DoctorCheck[] }
       const find = (id: string) => checks.find((check) => check.id === id)
-      expect(find('nat'), kind).toMatchObject({ status, detail: expect.stringMatching(says) })
+      expect(find('nat'), kind).toMatchObject({ code, detail: expect.stringMatching(says) })
       // A relay that was there a moment ago is not missed at once.
       const answers = kind === 'udpblock' ? /warn|fail/ : /ok/
       expect(find('nat-servers')?.status, kind).toMatch(answers)

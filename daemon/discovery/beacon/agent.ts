@@ -80,6 +80,7 @@ export class BeaconAgent {
   readonly #entries = new Map<PeerId, number>()
   /** By peer and instance; outlives `#known`, or packets recorded just before a goodbye would count after it. */
   readonly #heard = new Map<string, Heard>()
+  #twin: { readonly at: HostPort; readonly heard: Milliseconds } | undefined
   readonly #answers: Answer[] = []
   readonly #schedule: BeaconSchedule
   readonly #perAddress = new TokenBuckets(PER_ADDRESS)
@@ -176,6 +177,11 @@ export class BeaconAgent {
     return [...actions, ...this.#forget(({ heard }) => heard + lifetime <= now)]
   }
 
+  /** Where a beacon was heard lately that another process signed with our key; it may be a recorded one. */
+  twin(now: Milliseconds): HostPort | undefined {
+    return this.#twin && this.#twin.heard + this.#lifetime(now) > now ? this.#twin.at : undefined
+  }
+
   receive(packet: Buffer, from: Source, now: Milliseconds): Action[] {
     let beacon: Beacon
     try {
@@ -183,11 +189,16 @@ export class BeaconAgent {
     } catch (error) {
       return [{ kind: 'refused', code: toPartylineError(error).code }]
     }
-    if (beacon.peer === this.#options.identity.peer) return []
+    const isOwn = beacon.peer === this.#options.identity.peer
+    if (isOwn && beacon.instance === this.#options.instance) return []
     // Before any signature is checked: that is what costs.
     if (!this.#perAddress.take(from.address, now) || !this.#inAll.take(now))
       return [{ kind: 'refused', code: 'peer.rate-limited' }]
     if (!isSigned(packet, beacon.peer)) return [{ kind: 'refused', code: 'peer.bad-signature' }]
+    if (isOwn) {
+      this.#twin = { at: { address: from.address, port: beacon.port }, heard: now }
+      return []
+    }
     const heard = this.#heard.get(instanceOf(beacon))
     if (heard?.left || heard?.replays.accept(beacon.sequence) === false)
       return [{ kind: 'refused', code: 'peer.replayed' }]

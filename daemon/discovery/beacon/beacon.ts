@@ -144,6 +144,12 @@ export class BeaconDiscovery implements DiscoveryMethod, Prober {
   }
 
   /** True while the peer is heard by beacon at this address. */
+  /** Where else somebody announces this host's own peer id. */
+  twins(): readonly HostPort[] {
+    const twin = this.#agent?.twin(this.#options.clock.now())
+    return twin ? [twin] : []
+  }
+
   hears(peer: PeerId, at: { readonly address: string; readonly interface: string }): boolean {
     return this.#agent?.knows(peer, at) ?? false
   }
