@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { networkGatewayDefault } from 'systeminformation'
 import { sameSubnet } from '../../network/addresses.ts'
-import { type NetworkInterface, scopedAddress } from '../../network/network.ts'
+import { type InterfaceAddress, type NetworkInterface, scopedAddress } from '../../network/network.ts'
 import type { Gateway } from './protocol.ts'
 
 /** Flags of a route (`linux/route.h`): it is up, and goes by a router. */
@@ -79,9 +79,16 @@ async function otherRoutes(interfaces: readonly NetworkInterface[]): Promise<Rou
 
 function gatewayOf(route: DefaultRoute, family: 4 | 6, interfaces: readonly NetworkInterface[]): Gateway[] {
   const on = interfaces.find(({ name, participating }) => participating && name === route.interface)
-  const own = on?.addresses.find((one) => one.family === family && (one.scope === 'global' || one.scope === 'private'))
-  if (!on || !own) return []
-  return [{ family, address: scopedAddress(canonical(route.address), on.name), own: own.address, interface: on.name }]
+  const own = on && ownAddress(on.addresses, route.address, family)
+  if (!own) return []
+  return [{ family, address: scopedAddress(canonical(route.address), on.name), own, interface: on.name }]
+}
+
+/** Which of our addresses the router is asked from, and maps for: over IPv4 one on its network, over IPv6 one that the internet knows. */
+function ownAddress(addresses: readonly InterfaceAddress[], router: string, family: 4 | 6): string | undefined {
+  const able = addresses.filter((one) => one.family === family && (one.scope === 'global' || one.scope === 'private'))
+  const best = family === 4 ? able.find((one) => sameSubnet(router, one)) : able.find(({ scope }) => scope === 'global')
+  return (best ?? able[0])?.address
 }
 
 /** `fe80:0000:…` as others write it. */

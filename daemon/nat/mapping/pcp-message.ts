@@ -1,6 +1,5 @@
-import { isIPv4, SocketAddress } from 'node:net'
 import { PartylineError } from '../../errors.ts'
-import { plainAddress } from '../../network/addresses.ts'
+import { bytesToIp, ipToBytes } from '../../network/ip-bytes.ts'
 import type { HostPort } from '../../types.ts'
 import type { MappedTransport } from './protocol.ts'
 
@@ -81,11 +80,15 @@ export function encodePcpMap({ nonce, transport, client, internalPort, external,
   return packet
 }
 
-/** Throws `peer.malformed`, whatever the bytes. An answer in another version, as NAT-PMP's, has result 1 (section 9). */
+/**
+ * Throws `peer.malformed`, whatever the bytes. A router that speaks other versions only says so in one of them, as NAT-PMP does, and where this
+ * stands is the same in all (section 9).
+ */
 export function decodePcp(packet: Buffer): PcpResponse {
-  if (packet.length >= 4 && packet[0] === 0)
+  const [version, second = 0, , refusal] = packet
+  const isOther = version !== VERSION && (second & RESPONSE) !== 0 && refusal === UNSUPPORTED_VERSION
+  if (isOther || (version === 0 && packet.length >= 4))
     return { opcode: OPCODE.map, result: UNSUPPORTED_VERSION, lifetime: 0, epoch: 0, mapping: undefined }
-  const [version, second = 0] = packet
   const isWhole = packet.length >= HEADER && packet.length <= MAX_PACKET && packet.length % 4 === 0
   if (version !== VERSION || !isWhole || (second & RESPONSE) === 0)
     throw new PartylineError('peer.malformed', 'not an answer of PCP')
@@ -100,7 +103,7 @@ export function decodePcp(packet: Buffer): PcpResponse {
       internalPort: packet.readUInt16BE(HEADER + 16),
       external: {
         port: packet.readUInt16BE(HEADER + 18),
-        address: textOf(packet.subarray(HEADER + 20, HEADER + 36)),
+        address: bytesToIp(packet.subarray(HEADER + 20, HEADER + 36)),
       },
     },
   }
@@ -111,21 +114,10 @@ export const pcpProtocol = (transport: MappedTransport): number => PROTOCOL[tran
 /** What a router means by a result. */
 export const pcpReason = (result: number): string => RESULTS[result] ?? `result ${result}`
 
+const IPV4_IN_IPV6 = Buffer.from('00000000000000000000ffff', 'hex')
+
 /** 16 bytes, IPv4 within IPv6 (section 5). */
 function bytesOf(address: string): Buffer {
-  const plain = plainAddress(address)
-  if (isIPv4(plain)) return Buffer.from([...new Array(10).fill(0), 0xff, 0xff, ...plain.split('.').map(Number)])
-  const [head = '', tail] = new SocketAddress({ address: plain, family: 'ipv6' }).address.split('::')
-  const groups = (part = ''): number[] =>
-    part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16))
-  const [first, last] = [groups(head), groups(tail)]
-  const all = [...first, ...new Array(tail === undefined ? 0 : 8 - first.length - last.length).fill(0), ...last]
-  const bytes = Buffer.alloc(16)
-  for (const [index, group] of all.slice(0, 8).entries()) bytes.writeUInt16BE(group, 2 * index)
-  return bytes
-}
-
-function textOf(bytes: Buffer): string {
-  const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(2 * index).toString(16))
-  return plainAddress(groups.join(':'))
+  const bytes = ipToBytes(address)
+  return bytes.length === 4 ? Buffer.concat([IPV4_IN_IPV6, bytes]) : bytes
 }

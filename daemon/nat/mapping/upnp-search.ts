@@ -72,9 +72,9 @@ function searchFor(target: string, to: string): string {
 /** Where an answer says that the router's description is; undefined for what is none, or leads elsewhere. */
 export function readSearchAnswer(text: string, gateway: Pick<Gateway, 'address'>): URL | undefined {
   if (!/^HTTP\/1\.[01] 200/.test(text)) return undefined
-  const [, target = ''] = /^ST:[ \t]*([^\r\n]{1,256})/im.exec(text) ?? []
-  const [, location = ''] = /^LOCATION:[ \t]*([^\s]{1,512})/im.exec(text) ?? []
-  if (!TARGETS.includes(target.trim()) || !URL.canParse(location)) return undefined
+  const [, target = ''] = /^ST:[ \t]*([^\s]{1,256})[ \t]*$/im.exec(text) ?? []
+  const [, location = ''] = /^LOCATION:[ \t]*([^\s]{1,512})[ \t]*$/im.exec(text) ?? []
+  if (!TARGETS.includes(target) || !URL.canParse(location)) return undefined
   const url = new URL(location)
   return leadsTo(url, gateway) ? url : undefined
 }
