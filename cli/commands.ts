@@ -13,6 +13,7 @@ import { bookCommands, peersCommand } from './commands/peers.ts'
 import { policyCommands } from './commands/policy.ts'
 import { presenceCommand } from './commands/presence.ts'
 import { relayCommands } from './commands/relay.ts'
+import { reportCommand } from './commands/report.ts'
 import { connectCommand, disconnectCommand, pingCommand } from './commands/sessions.ts'
 import { configCommands } from './commands/settings.ts'
 import { startCommand } from './commands/start.ts'
@@ -34,6 +35,7 @@ export const commands: readonly Command[] = [
   topCommand,
   fakeCommand,
   doctorCommand,
+  reportCommand,
   chatCommand,
   presenceCommand,
   sendCommand,

@@ -156,7 +156,11 @@ export const ERRORS = {
     meaning: 'A local file or folder cannot be read or written.',
     hint: 'Check that it exists and who may use it.',
   },
-  'local.internal': { exit: 1, meaning: 'A fault in Partyline itself.', hint: 'Please report it, with the log.' },
+  'local.internal': {
+    exit: 1,
+    meaning: 'A fault in Partyline itself.',
+    hint: 'Please report it, with what `partyline report` writes.',
+  },
 
   'local.no-invitation': {
     exit: 4,

@@ -10,6 +10,7 @@ import type {
 } from '../ipc/methods.ts'
 import type { Accounts } from './accounts/accounts.ts'
 import { accountHandlers } from './accounts/handlers.ts'
+import { systemClock } from './clock.ts'
 import { needsRestart, type SettingsStore } from './config/store.ts'
 import type { Doctor } from './doctor/doctor.ts'
 import { PartylineError } from './errors.ts'
@@ -26,6 +27,8 @@ import type { Access } from './policy/access.ts'
 import { policyHandlers } from './policy/handlers.ts'
 import { relayHandlers } from './relay/handlers.ts'
 import type { RelayService } from './relay/relay-service.ts'
+import type { LogRing } from './report/log-ring.ts'
+import { createReport } from './report/report.ts'
 import type { ChatService } from './services/chat.ts'
 import type { FileService } from './services/files.ts'
 import { joinStream } from './services/join-stream.ts'
@@ -59,6 +62,7 @@ export interface HandlerParts {
   readonly access: Access
   readonly relay: RelayService
   readonly doctor: Doctor
+  readonly log: LogRing
   readonly settings: SettingsStore
   readonly name: () => string
   readonly status: () => StatusView
@@ -69,7 +73,7 @@ export interface HandlerParts {
 
 /** One handler a method of the table in `ipc/methods.ts`. */
 export function createHandlers(parts: HandlerParts): Handlers {
-  return {
+  const handlers: Omit<Handlers, 'report.create'> = {
     'daemon.status': () => parts.status(),
     'daemon.stop': () => {
       parts.stop()
@@ -98,6 +102,11 @@ export function createHandlers(parts: HandlerParts): Handlers {
       checks: await parts.doctor.run(peer === undefined ? undefined : parts.people.anyone(peer)),
     }),
     ...settingHandlers(parts),
+  }
+  return {
+    ...handlers,
+    'report.create': (_, caller) =>
+      createReport({ ...parts, clock: systemClock }, async (method) => handlers[method]({}, caller)),
   }
 }
 

@@ -21,11 +21,10 @@ export interface Logger {
 
 /** A logger that gives every entry at or above `threshold` to `write`. */
 export function createLogger(threshold: LogLevel, write: (entry: LogEntry) => void, part = 'daemon'): Logger {
-  const limit = LOG_LEVELS.indexOf(threshold)
   const log =
     (level: LogLevel) =>
     (message: string, facts: Record<string, unknown> = {}) => {
-      if (LOG_LEVELS.indexOf(level) <= limit) write({ level, part, message, facts })
+      if (isAtLeast(level, threshold)) write({ level, part, message, facts })
     }
   return {
     error: log('error'),
@@ -34,6 +33,11 @@ export function createLogger(threshold: LogLevel, write: (entry: LogEntry) => vo
     debug: log('debug'),
     part: (name) => createLogger(threshold, write, name),
   }
+}
+
+/** True for a level that matters as much as another one, or more. */
+export function isAtLeast(level: LogLevel, threshold: LogLevel): boolean {
+  return LOG_LEVELS.indexOf(level) <= LOG_LEVELS.indexOf(threshold)
 }
 
 /** Drops everything; for tests and for parts used without a daemon. */

@@ -37,7 +37,7 @@ import { ownWays } from './invites/own-ways.ts'
 import { createTlsDial } from './link/tls-dial.ts'
 import { LinkListener } from './link/tls-listen.ts'
 import { tlsOptions } from './link/tls-options.ts'
-import { createLogger, type LogEntry, type Logger } from './logger.ts'
+import { createLogger, isAtLeast, type LogEntry, type Logger } from './logger.ts'
 import { renderMetrics } from './metrics.ts'
 import { Nat } from './nat/nat.ts'
 import { isOwnAddress } from './network/addresses.ts'
@@ -50,6 +50,7 @@ import { type Places, preparePlaces, resolvePlaces } from './places.ts'
 import { Access } from './policy/access.ts'
 import { Refusals } from './refusals.ts'
 import { RelayService } from './relay/relay-service.ts'
+import { LogRing } from './report/log-ring.ts'
 import { ChatService } from './services/chat.ts'
 import { ChatHistory } from './services/chat-history.ts'
 import { FileService } from './services/files.ts'
@@ -162,7 +163,12 @@ class Daemon implements RunningDaemon {
 
   static async build(options: DaemonOptions, places: Places): Promise<Daemon> {
     const settings = SettingsStore.open(places.config)
-    const logger = createLogger(settings.get('log.level') as LogEntry['level'], options.log)
+    const shown = settings.get('log.level') as LogEntry['level']
+    const log = new LogRing(systemClock)
+    const logger = createLogger('debug', (entry) => {
+      log.push(entry)
+      if (isAtLeast(entry.level, shown)) options.log(entry)
+    })
     const identity = await loadOrCreateIdentity(places.identity)
     const certificate = await makeCertificate(identity)
     const book = await PeerBook.open({
@@ -178,7 +184,18 @@ class Daemon implements RunningDaemon {
       store: () => settings.get('chat.store'),
     })
     const invitations = await Invitations.open({ clock: systemClock, randomBytes, file: places.invites })
-    return new Daemon(options, places, settings, logger, identity, tlsOptions(certificate), book, history, invitations)
+    return new Daemon(
+      options,
+      places,
+      settings,
+      logger,
+      identity,
+      tlsOptions(certificate),
+      book,
+      history,
+      invitations,
+      log,
+    )
   }
 
   private constructor(
@@ -191,6 +208,7 @@ class Daemon implements RunningDaemon {
     book: PeerBook,
     history: ChatHistory,
     invitations: Invitations,
+    log: LogRing,
   ) {
     this.#options = options
     this.places = places
@@ -302,7 +320,13 @@ class Daemon implements RunningDaemon {
       connect: (peer, timeout) => this.#connector.connect(peer, timeout),
       dialStream: (...stream) => this.#connector.dialStream(...stream),
       routeOf: (link) =>
-        routeOf(link, this.#network.interfaces(), (address) => this.#nat.traversal.isMapped(link.peer, address)),
+        routeOf(
+          link,
+          this.#network.interfaces(),
+          (address) =>
+            this.#nat.traversal.isMapped(link.peer, address) ||
+            book.ways(link.peer).addresses.some((one) => one.mapped === true && one.address === address),
+        ),
       datagrams: settings.get('session.datagrams') ? sealed : undefined,
       resumeFor: () => settings.get('session.resume-for'),
       isHeld: (peer) => holds.holds(peer),
@@ -630,6 +654,7 @@ class Daemon implements RunningDaemon {
         access: this.#access,
         relay: this.#relay,
         doctor,
+        log,
         people,
         settings,
         name: () => this.name,

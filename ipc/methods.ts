@@ -9,6 +9,7 @@ import { friendMethods } from './methods/friends.ts'
 import { inviteMethods } from './methods/invites.ts'
 import { policyMethods } from './methods/policy.ts'
 import { relayMethods } from './methods/relay.ts'
+import { reportMethods } from './methods/report.ts'
 import { count, empty, ID, type MethodEntry, milliseconds, peerArg, peerErrors, peerId } from './methods/shapes.ts'
 
 /** Version of the socket protocol; `hello` refuses another. */
@@ -1012,6 +1013,7 @@ export const METHODS = {
   ...inviteMethods,
   ...relayMethods,
   ...policyMethods,
+  ...reportMethods,
 } as const satisfies Record<string, MethodEntry>
 
 export type MethodName = keyof typeof METHODS

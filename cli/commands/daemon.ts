@@ -1,15 +1,7 @@
 import { PartylineError } from '../../daemon/errors.ts'
-import type { LogEntry } from '../../daemon/logger.ts'
+import { formatEntry } from '../../daemon/log-line.ts'
 import { type Command, type Context, text } from '../command.ts'
 import { ensureRoomyHeap } from '../roomy-heap.ts'
-
-/** A log line: time, level, part, message, facts. Times are left to whoever collects the log where it does that. */
-function formatEntry({ level, part, message, facts }: LogEntry): string {
-  const told = Object.entries(facts).map(
-    ([key, value]) => ` ${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
-  )
-  return `${new Date().toISOString()} ${level.padEnd(5)} ${part}: ${message}${told.join('')}\n`
-}
 
 function parsePort(value: string | undefined): number | undefined {
   if (value === undefined) return undefined
@@ -40,7 +32,7 @@ export const daemonCommand: Command = {
       name: text(given, 'name'),
       interfaces: Array.isArray(interfaces) ? interfaces : undefined,
       env: context.env,
-      log: (entry) => context.stderr.write(formatEntry(entry)),
+      log: (entry) => context.stderr.write(`${formatEntry(entry, new Date())}\n`),
     })
     context.stdout.write(`partyline ready id=${daemon.id} port=${daemon.port} socket=${daemon.socket}\n`)
     context.signal.addEventListener('abort', () => void daemon.stop())

@@ -44,7 +44,9 @@ export function ownWays({ self, share, hub, interfaces, port, accounts, mapped }
     hubs: [...run.map(formatHubTicket), ...joined].slice(0, MAX_HUBS),
     addresses: [
       ...(isTold
-        ? mapped.filter(({ address }) => mayTell(address)).map(({ address, port: at }) => ({ address, port: at }))
+        ? mapped
+            .filter(({ address }) => mayTell(address))
+            .map(({ address, port: at }) => ({ address, port: at, mapped: true as const }))
         : []),
       ...[...far, ...near].map((address) => ({ address, port })),
     ].slice(0, MAX_ADDRESSES),

@@ -13,6 +13,8 @@ const hostPort = z.object({
     .max(64)
     .refine((text) => isIP(text) !== 0, 'no IP address'),
   port: z.number().int().min(1).max(65_535),
+  /** A router forwards it. */
+  mapped: z.literal(true).optional(),
 })
 
 /** How a host may be reached from anywhere, as it says itself: in a ticket, or in a session. */

@@ -74,8 +74,7 @@ describe.skipIf(MAPPING)(`a server that is gone${MAPPING ? ` (skipped: ${MAPPING
     // What is known of each other is written within a second.
     while (!readFileSync(join(b.daemon.home, 'peers.json'), 'utf8').includes(OUTSIDE)) await sleep(50)
     await Promise.all([a.restart(), b.restart()])
-    await b.untilRoute(a.id, ...STRAIGHT)
-    await a.untilRoute(b.id, 'mapped')
+    await Promise.all([b.untilRoute(a.id, 'mapped'), a.untilRoute(b.id, 'mapped')])
     await chat(a, b, 'after a restart')
     const accounts = await a.client.call('accounts.list', {})
     expect(accounts).toMatchObject([{ jid: 'alice@lab.test', state: 'waiting' }])
