@@ -79,7 +79,7 @@ export interface DoctorFacts {
   dial(target: HostPort): Promise<{ readonly peer: PeerId } | undefined>
 }
 
-/** Finds what is wrong with this host, or between it and one peer. Asks at most 16 addresses, and is done within 5 seconds, 7 where STUN servers are set. */
+/** Finds what is wrong with this host, or between it and one peer. Asks at most 16 addresses, and is done within 5 seconds, 8 where STUN servers are set. */
 export class Doctor {
   readonly #facts: DoctorFacts
   readonly #probes: Probes
@@ -185,12 +185,14 @@ export class Doctor {
     // Whom the user blocked hears nothing of us.
     const asked = peer.trust === 'blocked' ? [] : targets.filter(({ address }) => isIP(address) !== 0)
     const addresses = await Promise.all(asked.map((target) => this.#ask(target, peer, interfaces)))
+    const sessions = facts.sessions().filter((session) => session.peer === id)
     return {
       // As it is now: the questions themselves may have brought a session or a sighting.
       peer: facts.person(id),
       wall: facts.clock.wall(),
       lastSeen: isContactId(id) ? undefined : facts.lastSeen(id),
-      session: facts.sessions().find((session) => session.peer === id),
+      session: sessions.find(({ state }) => state === 'open'),
+      resuming: sessions.find(({ state }) => state === 'resuming'),
       interfaces,
       hub: facts.hub(),
       addresses,

@@ -217,6 +217,11 @@ export const FINDINGS = {
     title: 'No discovery method sees the peer',
     fix: 'See that its machine is on, on this network, and runs Partyline.',
   },
+  'peer.link-lost': {
+    severity: 'warn',
+    title: 'The link of a session is lost',
+    fix: 'See the conclusion below; the session goes on by itself when a path is found.',
+  },
   'peer.obstacle': {
     severity: 'warn',
     title: 'Something is known to stand between this host and the peer',

@@ -92,7 +92,10 @@ export interface PeerFindings {
   readonly peer: PeerView
   readonly wall: UnixMilliseconds
   readonly lastSeen: UnixMilliseconds | undefined
+  /** One with a link. */
   readonly session: SessionView | undefined
+  /** One whose link is lost. */
+  readonly resuming: SessionView | undefined
   readonly interfaces: readonly NetworkInterface[]
   readonly hub: HubStatus
   readonly addresses: readonly AddressFinding[]

@@ -31,7 +31,7 @@ export function hubsOf({ peer, hub }: Pick<PeerFindings, 'peer' | 'hub'>): strin
   ] as string[]
 }
 
-export function examineSession({ peer, session }: PeerFindings): Finding {
+export function examineSession({ peer, session, resuming }: PeerFindings): Finding {
   if (peer.kind === 'chat') return skip('A plain XMPP client has no session: it can chat, and nothing else.')
   if (session) {
     const rtt = session.rtt === null ? '' : `, round trip ${session.rtt.toFixed(1)} ms`
@@ -39,6 +39,11 @@ export function examineSession({ peer, session }: PeerFindings): Finding {
       `A session is open: route ${session.route} by ${session.carrier}, from ${session.local} to ${session.remote}${rtt}.`,
     )
   }
+  if (resuming)
+    return found(
+      'peer.link-lost',
+      `The link to ${resuming.remote} (route ${resuming.route}) is lost; another one is looked for, and what is sent waits.`,
+    )
   if (peer.trust === 'blocked') return skip('Blocked peers get no session.')
   if (peer.note !== '') return found('peer.obstacle', peer.note)
   return skip('No session is open; one is opened when it is needed.')
@@ -158,7 +163,7 @@ export function addressChecks(findings: PeerFindings): DoctorCheck[] {
   })
 }
 
-function examineAddress(one: AddressFinding, { peer, interfaces }: PeerFindings): Finding {
+function examineAddress(one: AddressFinding, { peer, interfaces, session }: PeerFindings): Finding {
   const { target, methods, beacon, tcp, tls } = one
   const name = nameOf(peer)
   const networks = listed(lanInterfaces(interfaces).map((lan) => lan.name))
@@ -174,6 +179,7 @@ function examineAddress(one: AddressFinding, { peer, interfaces }: PeerFindings)
     const answers = beacon ? 'Beacon and TLS answer' : 'TLS answers (no beacon does)'
     return ok(`${facts} ${answers}, and ${name} proved its key.`)
   }
+  if (session) return skip(`${facts} ${TCP_WORDS[tcp](target.port)} The session goes another way.`)
   const heard = peer.kind === 'chat' ? '' : beacon ? ' Its beacon is heard;' : ' No beacon answers;'
   return found('peer.address-silent', `${facts}${heard} ${TCP_WORDS[tcp](target.port)}`)
 }

@@ -30,8 +30,7 @@ function createAgent(random = () => 0.5) {
 }
 
 /** Another host, whose packets a test makes as it likes. */
-function createOther() {
-  const identity = simulatedIdentity()
+function createOther(identity = simulatedIdentity()) {
   const instance = randomBytes(8).toString('hex')
   let sequence = 0
   const make = (content: Partial<Beacon>): Buffer =>
@@ -110,6 +109,24 @@ describe('who is believed to be there', () => {
       kinds(agent.receive(createOther().make({ kind: 'answer', echo, nonce: NO_NONCE }), THERE, now))
     expect(reply(10_000)).toEqual(['seen'])
     expect(reply(20_001)).toEqual(['peer.replayed'])
+  })
+
+  test('another process with our key is a twin for as long as it announces itself', () => {
+    const { agent, identity, peer } = createAgent()
+    const twin = createOther(identity)
+    const [own] = packets(agent.tick(0))
+    expect(own?.peer).toBe(peer)
+    if (own) agent.receive(twin.make(own), HERE, 0)
+    expect(agent.twin(0)).toBeUndefined()
+
+    expect(agent.receive(twin.make({}), THERE, 10)).toEqual([])
+    expect(agent.twin(10)).toEqual({ address: '10.0.0.2', port: 47801 })
+    expect(agent.twin(3_600_000)).toBeUndefined()
+
+    const forged = twin.make({})
+    forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1
+    agent.receive(forged, THERE, 3_600_000)
+    expect(agent.twin(3_600_000)).toBeUndefined()
   })
 
   test('announcements refresh a host that is known; silence lets it go', () => {

@@ -214,6 +214,52 @@ describe.skipIf(missing).concurrent(`what the doctor finds${missing ? ` (skipped
     expect(clock.has('account.wrong-password')).toBe(false)
   })
 
+  test('a peer that may not come in, one that is blocked, and one that left', async () => {
+    await using lab = await Lab.up('lan', { n: 2 })
+    const settings = { 'policy.lan': 'ask' }
+    const [a, b] = await Promise.all([startDaemon(lab, 'h1', { settings }), startDaemon(lab, 'h2')])
+    await Promise.all([untilSeen(a, 1), untilSeen(b, 1)])
+    const asking = b.cli(['connect', a.id])
+    await diagnoseUntil(a, 'policy.request-waiting')
+    expect([...(await diagnose(a, b.id)).keys()]).toEqual(['peer.not-admitted'])
+
+    await Promise.all([a.cli(['block', b.id]), asking])
+    const [blocker, blocked] = await Promise.all([diagnose(a, b.id), diagnose(b, a.id)])
+    expect([...blocker.keys()]).toEqual(['peer.blocked'])
+    expect([...blocked.keys()]).toEqual(['peer.address-silent', 'peer.seen-unreachable', 'peer.turned-down'])
+
+    await a.stop()
+    const gone = await diagnose(b, a.id)
+    expect(gone.has('peer.away') || gone.has('peer.not-listening')).toBe(true)
+  })
+
+  test('a friend far away, to whom no path leads any more', async () => {
+    await using lab = await Lab.up('nat-pair')
+    await Promise.all([lab.svc('srv', 'coturn', 'lt'), lab.svc('srv', 'prosody')])
+    const ca = readFileSync(join(lab.folder, 'srv/prosody/cert.pem'), 'utf8')
+    const settings = { 'nat.stun': ['10.99.0.10'], 'accounts.use-servers': false }
+    const [a, b] = await Promise.all(
+      (['alice', 'bob'] as const).map((user, i) => {
+        const account = { jid: `${user}@lab.test`, password: user, server: 'lab.test:5222', ca }
+        return startDaemon(lab, i === 0 ? 'a1' : 'b1', { home: homeWithAccounts(lab, user, [account]), settings })
+      }),
+    )
+    if (!a || !b) throw new Error('no daemon')
+    const { stdout } = await a.cli(['invite', '--json'])
+    const { ticket } = JSON.parse(stdout) as { ticket: string }
+    await b.cli(['join', ticket])
+    expect([...(await diagnose(a, b.id)).keys()]).toEqual([])
+
+    await Promise.all([lab.nat('ra', 'sym'), lab.nat('rb', 'sym')])
+    const end = Date.now() + PATIENCE
+    let found = await diagnose(a, b.id)
+    while (!found.has('peer.no-path') && Date.now() < end) found = await diagnose(a, b.id)
+    expect(found.get('peer.no-path')?.id).toBe('conclusion')
+    expect(found.has('peer.link-lost')).toBe(true)
+    expect(found.has('nat.no-server')).toBe(false)
+    expect(found.has('peer.no-path')).toBe(true)
+  })
+
   test('two NATs, one behind the other', async () => {
     await using lab = await Lab.up('upnp')
     // Outside of what the router says of itself there is one more address, as another NAT would give.

@@ -159,6 +159,7 @@ export function peerFindings(change: Partial<PeerFindings> = {}): PeerFindings {
     wall: WALL,
     lastSeen: WALL - 3000,
     session: undefined,
+    resuming: undefined,
     interfaces: [ETH0],
     hub: NO_HUB,
     addresses: [address({ beacon: ANNA, tcp: 'open', tls: ANNA })],

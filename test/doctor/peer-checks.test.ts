@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { PEER_CHECKS, PEER_VERDICTS } from '../../daemon/doctor/checks.ts'
 import type { Finding, PeerFindings } from '../../daemon/doctor/findings.ts'
 import { addressChecks } from '../../daemon/doctor/peer-checks.ts'
-import { ANNA, address, finch, MALLORY, peerFindings, person } from './findings.ts'
+import { ANNA, address, finch, MALLORY, peerFindings, person, session } from './findings.ts'
 import { far, PEER_CASES } from './peer-cases.ts'
 
 /** What a check finds; of several things the one with this code. */
@@ -52,6 +52,11 @@ describe('the checks of a peer', () => {
       ),
     ])
     expect(checks[5]?.title).toBe('Address 10.9.9.9:47800')
+  })
+
+  test('an address that does not answer is no matter while a session is open', () => {
+    const [check] = addressChecks(peerFindings({ session: session(), addresses: [address()] }))
+    expect(check).toMatchObject({ code: 'skip', detail: expect.stringContaining('The session goes another way') })
   })
 
   test('an address of a plain client needs only to be open', () => {

@@ -148,7 +148,9 @@ export class CandidatePool {
   /** Every server that is set, for status. */
   state(): readonly StunStatus[] {
     return this.#servers.flatMap((server): StunStatus[] => {
-      const asked = [...this.#asked.values()].filter((one) => one.server === server)
+      // Settings that are read anew give servers that are equal, and not the same.
+      const isSame = ({ host, port }: StunServer): boolean => host === server.host && port === server.port
+      const asked = [...this.#asked.values()].filter((one) => isSame(one.server))
       const name = formatHostPort({ address: server.host, port: server.port })
       if (asked.length === 0)
         return [{ server: name, state: 'unresolved', mapped: undefined, roundTrip: undefined, detail: '' }]

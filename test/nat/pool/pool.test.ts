@@ -245,6 +245,9 @@ describe('the candidates of a host', () => {
     await world.pass(4000)
     expect(world.pool.summary().udp).toBe(false)
     expect(world.pool.state()).toMatchObject([{ server: '192.0.2.10:3478', state: 'silent', detail: 'no answer' }])
+    // The same settings, read anew.
+    world.pool.configure([parseStunServer('192.0.2.10')], 'all')
+    expect(world.pool.state()).toMatchObject([{ state: 'silent' }])
   })
 
   test('wait for no name; what is found later is asked then', async () => {
