@@ -80,7 +80,10 @@ export class Mask {
     if (Array.isArray(value)) return value.map((one) => this.value(one))
     if (typeof value !== 'object' || value === null) return value
     return Object.fromEntries(
-      Object.entries(value).map(([key, part]) => [/^[a-z]+$/i.test(key) || WORDS.has(key) ? key : this.text(key), this.value(part)]),
+      Object.entries(value).map(([key, part]) => [
+        /^[a-z]+$/i.test(key) || WORDS.has(key) ? key : this.text(key),
+        this.value(part),
+      ]),
     )
   }
 

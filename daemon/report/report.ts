@@ -13,7 +13,7 @@ import type { LogRing } from './log-ring.ts'
 import { type Known, Mask } from './mask.ts'
 
 /** Whose answers are put into a report: what the daemon knows of itself and the network. Never what people wrote, or files. */
-export const REPORTED = [
+const REPORTED = [
   'daemon.status',
   'doctor.run',
   'peers.list',

@@ -8,7 +8,7 @@ import { runCli } from './run-cli.ts'
 /** The commands that README.md promises of this version. */
 const PROMISED = [
   'start daemon status peers whoami connect disconnect ping chat send receive listen open message messages',
-  'name trust block forget verify rpc version completion presence doctor top fake metrics',
+  'name trust block forget verify rpc version completion presence doctor report top fake metrics',
 ]
   .join(' ')
   .split(' ')
@@ -16,6 +16,8 @@ const PROMISED = [
   .concat(['hub start', 'hub status', 'hub stop', 'hub pin', 'hub join', 'hub leave'])
   .concat(['relay start', 'relay stop', 'relay status', 'relay credentials'])
   .concat(['invite', 'invite list', 'invite revoke', 'join'])
+  .concat(['account add', 'account list', 'account remove', 'friends', 'introduce'])
+  .concat(['policy', 'policy set', 'policy reset', 'requests', 'requests accept', 'requests refuse'])
 
 const names = commands.map(({ name }) => name)
 

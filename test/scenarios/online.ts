@@ -32,7 +32,7 @@ export async function startWithAccount(
 }
 
 /** As `partyline account add`. */
-export async function logIn(lab: Lab, guest: Guest, user: 'alice' | 'bob'): Promise<Result<'accounts.add'>> {
+async function logIn(lab: Lab, guest: Guest, user: 'alice' | 'bob'): Promise<Result<'accounts.add'>> {
   const ca = serverFile(lab, 'cert.pem')
   const account = { jid: `${user}@lab.test`, password: user, server: PLACE, ca }
   return guest.client.call('accounts.add', account)
