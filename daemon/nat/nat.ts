@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { hkdfSync, randomBytes } from 'node:crypto'
 import type { PathView, StatusView } from '../../ipc/methods.ts'
 import type { Clock } from '../clock.ts'
 import type { SettingsStore } from '../config/store.ts'
@@ -17,11 +17,13 @@ import type { HostPort, Milliseconds, PeerId } from '../types.ts'
 import { Handshakes } from './handshakes.ts'
 import { IceMux } from './ice/mux.ts'
 import type { PairReport } from './ice/pair-report.ts'
+import { listenForAnnouncements } from './mapping/announcements.ts'
 import { findGateways } from './mapping/gateway.ts'
 import { systemGatewaySocket } from './mapping/gateway-client.ts'
 import { type MappingStatus, PortMapper } from './mapping/mapper.ts'
 import { NatPmp } from './mapping/nat-pmp.ts'
 import { Pcp } from './mapping/pcp.ts'
+import { NONCE_SIZE } from './mapping/pcp-message.ts'
 import { Upnp } from './mapping/upnp.ts'
 import { systemFetch } from './mapping/upnp-device.ts'
 import { systemSearch } from './mapping/upnp-search.ts'
@@ -117,7 +119,7 @@ export class Nat {
     const open = systemGatewaySocket
     const { random } = Math
     const protocols = [
-      new Pcp({ clock, random: randomBytes, open }),
+      new Pcp({ clock, open, nonce: (mapping) => secretOf(tls.key, `partyline pcp ${mapping}`, NONCE_SIZE) }),
       new NatPmp({ clock, open }),
       new Upnp({ search: systemSearch(clock), fetch: systemFetch, random }),
     ]
@@ -129,6 +131,7 @@ export class Nat {
       isWanted: () => settings.get('nat.map') && this.#share !== 'relay' && this.#share !== 'none',
       protocols: settings.get('nat.map-by').flatMap((name) => protocols.filter((one) => one.name === name)),
       gateways: (interfaces) => findGateways(interfaces),
+      listen: (heard) => listenForAnnouncements(logger.part('mapping'), heard),
     })
     this.#pool = new CandidatePool({
       clock,
@@ -335,6 +338,10 @@ export class Nat {
     else refusals.count('peer.malformed')
   }
 }
+
+/** Bytes that are the same each time, and tell nobody anything. */
+const secretOf = (key: string, purpose: string, size: number): Buffer =>
+  Buffer.from(hkdfSync('sha256', key, '', purpose, size))
 
 function pathView({ to, local, remote, state, isSelected, rtt, loss, mtu, reason }: PairReport): PathView {
   return {

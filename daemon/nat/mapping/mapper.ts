@@ -1,18 +1,25 @@
 import { createHash } from 'node:crypto'
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../logger.ts'
-import { scopeOf } from '../../network/addresses.ts'
+import { plainAddress, scopeOf } from '../../network/addresses.ts'
 import type { NetworkInterface } from '../../network/network.ts'
 import type { HostPort, Milliseconds } from '../../types.ts'
 import { type LocalCandidate, priorityOf } from '../candidate.ts'
 import type { CandidateSource } from '../pool/candidate-source.ts'
+import type { Announcement } from './announcements.ts'
+import { Epoch } from './epoch.ts'
 import { PortMapping } from './port-mapping.ts'
 import type { Gateway, MappedTransport, MappingProtocol, MappingProtocolName } from './protocol.ts'
 
 /** How long routers have to take back what they granted, at the end. */
 const CLOSING: Milliseconds = 1000
-/** A network that has just come is left in peace for so long: addresses and routes follow each other. */
-const SETTLING: Milliseconds = 300
+/**
+ * When it is looked who the routers are: a network that has just come is left in peace for a moment, since addresses and routes follow each other,
+ * some of them late; and nobody tells of another route.
+ */
+const LOOKS: readonly Milliseconds[] = [300, 5000, 300_000]
+/** Routers whose announcements are remembered: more than there are at a time. */
+const MAX_EPOCHS = 8
 /** Ports below are others' business, and some routers stumble over them. */
 const LEAST_PORT = 1024
 
@@ -28,6 +35,16 @@ interface MapperOptions {
   /** The best first. */
   readonly protocols: readonly MappingProtocol[]
   readonly gateways: (interfaces: readonly NetworkInterface[]) => Promise<readonly Gateway[]>
+  /** Calls `heard` with what routers say to everybody, and who said it; returns the way to stop that. */
+  readonly listen: (heard: (announcement: Announcement, from: string) => void) => () => void
+}
+
+/** The mappings of one router. */
+interface Pair {
+  /** What they are for: the router, our address and port. */
+  readonly key: string
+  readonly tcp: PortMapping
+  readonly udp: PortMapping
 }
 
 /** What is known of one mapping, for people. */
@@ -52,10 +69,14 @@ export class PortMapper implements CandidateSource {
   readonly #listeners = new Set<() => void>()
   readonly #stops: readonly (() => void)[]
   #interfaces: readonly NetworkInterface[] = []
-  #mappings: readonly PortMapping[] = []
-  /** What the mappings are for. */
-  #target = ''
+  #pairs: readonly Pair[] = []
   #timer: Timer | undefined
+  /** Which look is the next, and which was the last to begin. */
+  #nextLook = 0
+  #review = 0
+  /** While there are mappings: the way to hear routers no more, and what they said, by address. */
+  #unlisten: (() => void) | undefined
+  readonly #epochs = new Map<string, Epoch>()
   /** Given back at the end, or in the place of others. */
   #leaving: Promise<unknown> = Promise.resolve()
   #isClosed = false
@@ -123,8 +144,10 @@ export class PortMapper implements CandidateSource {
   /** The owner may want ports mapped, or not any more; the port may be another. */
   settingsChanged(): void {
     if (this.#isClosed) return
-    this.#timer?.cancel()
-    this.#timer = this.#options.clock.after(SETTLING, () => void this.#review())
+    // Changes that follow each other without end do not put it off.
+    if (this.#timer && this.#nextLook === 0) return
+    this.#nextLook = 0
+    this.#lookLater()
   }
 
   /** Gives all back; resolves when that is done, or after a second. Safe to call twice. */
@@ -136,51 +159,90 @@ export class PortMapper implements CandidateSource {
     await this.#leaving
   }
 
-  /** Looks who the routers are, and begins anew where they, our address or our port are others than before. */
-  async #review(): Promise<void> {
+  get #mappings(): readonly PortMapping[] {
+    return this.#pairs.flatMap(({ tcp, udp }) => [tcp, udp])
+  }
+
+  #lookLater(): void {
+    this.#timer?.cancel()
+    this.#timer = this.#options.clock.after(LOOKS[this.#nextLook] ?? 0, () => {
+      this.#timer = undefined
+      this.#nextLook = Math.min(this.#nextLook + 1, LOOKS.length - 1)
+      void this.#look()
+    })
+  }
+
+  /** Looks who the routers are; maps at those that are new, and gives back where they, our address or our port are others than before. */
+  async #look(): Promise<void> {
     const { isWanted, port, gateways } = this.#options
+    const review = ++this.#review
     const own = port()
     const isOn = isWanted() && own >= LEAST_PORT
     const found = isOn ? await gateways(this.#interfaces).catch(() => []) : []
-    if (this.#isClosed) return
+    if (this.#isClosed || review !== this.#review) return
     // A public IPv4 address needs no mapping; an IPv6 one may need a hole in the router's firewall.
     const useful = found.filter(({ family, own: address }) => family === 6 || scopeOf(address) === 'private')
-    const target = JSON.stringify([own, useful])
-    if (target === this.#target) return
-    this.#target = target
-    this.#replace(useful.flatMap((gateway) => this.#pair(gateway, own)))
-    for (let index = 0; index < this.#mappings.length; index += 2)
-      void this.#startPair(this.#mappings[index], this.#mappings[index + 1])
+    this.#replace(
+      useful.map((gateway) => {
+        const key = JSON.stringify([own, gateway])
+        return this.#pairs.find((pair) => pair.key === key) ?? this.#pair(key, gateway, own)
+      }),
+    )
+    if (isOn && !this.#timer) this.#lookLater()
+  }
+
+  #pair(key: string, gateway: Gateway, port: number): Pair {
+    const { clock, logger, random, protocols } = this.#options
+    const shared = { clock, logger, gateway, internalPort: port, random, protocols, changed: () => this.#changed() }
+    const tcp = new PortMapping({ ...shared, transport: 'tcp', wish: () => port })
+    const udp = new PortMapping({ ...shared, transport: 'udp', wish: () => tcp.external?.port ?? port })
+    return { key, tcp, udp }
+  }
+
+  /** Begins with those that are new, and gives the others back. */
+  #replace(pairs: readonly Pair[]): void {
+    const before = this.#pairs
+    const coming = pairs.filter((pair) => !before.includes(pair))
+    const leaving = before.filter((pair) => !pairs.includes(pair))
+    if (coming.length + leaving.length === 0) return
+    this.#pairs = pairs
+    if (pairs.length > 0) this.#unlisten ??= this.#options.listen((told, from) => this.#announced(told, from))
+    else this.#deafen()
+    const closed = leaving.flatMap(({ tcp, udp }) => [tcp.close(CLOSING), udp.close(CLOSING)])
+    this.#leaving = Promise.all([this.#leaving, ...closed])
+    for (const pair of coming) void this.#start(pair)
+    this.#changed()
   }
 
   /** TCP first: its port is told to people and kept in their books; UDP then wishes for the same. */
-  async #startPair(tcp: PortMapping | undefined, udp: PortMapping | undefined): Promise<void> {
-    await tcp?.start()
-    await udp?.start()
+  async #start({ tcp, udp }: Pair): Promise<void> {
+    // The same may be wished for again, which a router takes back a moment later otherwise.
+    await this.#leaving
+    await tcp.start()
+    await udp.start()
   }
 
-  #pair(gateway: Gateway, port: number): [PortMapping, PortMapping] {
-    const { clock, logger, random, protocols } = this.#options
-    const shared = { clock, logger, gateway, internalPort: port, random, changed: () => this.#changed() }
-    // Only PCP and IGD 2 know of IPv6; those that do not say so at once.
-    const tcp: PortMapping = new PortMapping({ ...shared, transport: 'tcp', protocols, wish: () => port })
-    const udp = new PortMapping({
-      ...shared,
-      transport: 'udp',
-      protocols,
-      wish: () => tcp.external?.port ?? port,
-    })
-    return [tcp, udp]
+  #deafen(): void {
+    this.#unlisten?.()
+    this.#unlisten = undefined
   }
 
-  #replace(mappings: readonly PortMapping[]): void {
-    const before = this.#mappings
-    this.#mappings = mappings
-    if (before.length > 0) {
-      const closed = before.map((mapping) => mapping.close(CLOSING))
-      this.#leaving = Promise.all([this.#leaving, ...closed])
+  /** Anybody can say it in a router's name: what follows is that the router is asked, which knows better, and not often. */
+  #announced({ epoch, address }: Announcement, from: string): void {
+    const router = plainAddress(from)
+    const mappings = this.#mappings.filter(({ gateway }) => plainAddress(gateway.address) === router)
+    if (mappings.length === 0) return
+    const known = this.#epochs.get(router)
+    const epochs = known ?? new Epoch()
+    const isChanged = epochs.take(epoch, this.#options.clock.now())
+    this.#epochs.set(router, epochs)
+    if (this.#epochs.size > MAX_EPOCHS) this.#epochs.delete([...this.#epochs.keys()][0] ?? '')
+    // Routers say nothing unless something has happened.
+    const isAnew = isChanged || !known
+    for (const mapping of mappings) {
+      const isElsewhere = address !== undefined && mapping.external?.address !== address
+      if (isAnew || isElsewhere) mapping.reset()
     }
-    this.#changed()
   }
 
   #open(transport: MappedTransport): { readonly gateway: Gateway; readonly external: HostPort }[] {

@@ -13,6 +13,14 @@ const LEAST: Milliseconds = 4000
 const LOOK: Milliseconds = 1_800_000
 /** How long protocols have a lead on the next: on most routers the first answers within milliseconds, and two would map twice. */
 const LEAD: Milliseconds = 700
+/**
+ * After a router seems to have forgotten everything, hosts shall not all ask together. A router whose epochs make no sense seems so again and
+ * again: each pause is twice the one before, until one renewal comes by itself.
+ */
+const RESET_SPREAD: Milliseconds = 1000
+const MAX_RESET_PAUSE: Milliseconds = 1_024_000
+/** What came too late is given back within so long. */
+const GIVING_BACK: Milliseconds = 1000
 /** Pauses after all protocols failed; the last one stays. */
 const RETRIES: readonly Milliseconds[] = [60_000, 300_000, 900_000, 3_600_000]
 
@@ -45,6 +53,11 @@ export class PortMapping {
   #detail = ''
   #failures = 0
   #timer: Timer | undefined
+  /** When it was last asked for, and how often since because the router seems to have forgotten it. */
+  #asked: Milliseconds = Number.NEGATIVE_INFINITY
+  #resets = 0
+  /** Those whose answer is waited for: the router may grant what nobody hears of. */
+  readonly #inFlight = new Set<MappingProtocol>()
 
   constructor(options: PortMappingOptions) {
     this.#options = options
@@ -84,29 +97,34 @@ export class PortMapping {
 
   /** Asks; resolves when there is a mapping, or none for now. */
   async start(): Promise<void> {
-    await this.#begin()
+    if (!this.#closing.signal.aborted) await this.#begin()
   }
 
-  /** The router has forgotten it: asks at once. */
+  /** The router seems to have forgotten it, or to have become another: asks soon, whatever was planned. */
   reset(): void {
-    if (this.#closing.signal.aborted || !this.#protocol) return
-    this.#timer?.cancel()
-    void this.#renew()
+    if (this.#inFlight.size > 0) return
+    const { clock, random } = this.#options
+    const pause = Math.min(MAX_RESET_PAUSE, LEAST * 2 ** this.#resets)
+    const earliest = Math.max(clock.now(), this.#asked + pause)
+    this.#later(earliest - clock.now() + RESET_SPREAD * random(), () => {
+      this.#resets++
+      void (this.#protocol ? this.#renew(true) : this.#begin())
+    })
   }
 
   /** Gives it back; resolves when the router has answered, or `patience` is over. Safe to call twice. */
   async close(patience: Milliseconds): Promise<void> {
     if (this.#closing.signal.aborted) return
+    const holders = new Set(this.#inFlight)
+    if (this.#protocol) holders.add(this.#protocol)
     this.#closing.abort()
     this.#timer?.cancel()
-    const protocol = this.#protocol
     const wish = this.#wish()
     this.#protocol = undefined
     this.#external = undefined
-    if (!protocol) return
     const late = new AbortController()
     const timer = this.#options.clock.after(patience, () => late.abort())
-    await protocol.unmap(wish, late.signal).catch(() => {})
+    await Promise.all([...holders].map((protocol) => protocol.unmap(wish, late.signal).catch(() => {})))
     timer.cancel()
   }
 
@@ -121,12 +139,11 @@ export class PortMapping {
     this.#enter('asking', '')
     const done = new AbortController()
     const signal = AbortSignal.any([done.signal, this.#closing.signal])
-    const wish = this.#wish()
     const reasons: string[] = []
     const attempt = async (protocol: MappingProtocol, index: number): Promise<[MappingProtocol, Mapped]> => {
       try {
         await pause(clock, index * LEAD, signal)
-        return [protocol, await protocol.map(wish, signal)]
+        return [protocol, await this.#map(protocol, signal)]
       } catch (error) {
         if (!signal.aborted) reasons.push(`${protocol.name}: ${toPartylineError(error).message}`)
         throw error
@@ -136,13 +153,13 @@ export class PortMapping {
     try {
       const [protocol, mapped] = await Promise.any(attempts)
       done.abort()
-      if (this.#closing.signal.aborted) return void protocol.unmap(wish, AbortSignal.timeout(1000)).catch(() => {})
-      this.#protocol = protocol
       for (const other of attempts)
         other.then(
-          ([late]) => late !== protocol && void late.unmap(wish, AbortSignal.timeout(1000)).catch(() => {}),
+          ([late, its]) => late !== protocol && void this.#giveBack(late, its),
           () => {},
         )
+      if (this.#closing.signal.aborted) return void this.#giveBack(protocol, mapped)
+      this.#protocol = protocol
       this.#granted(mapped)
     } catch {
       if (this.#closing.signal.aborted) return
@@ -150,6 +167,25 @@ export class PortMapping {
       const retry = RETRIES[Math.min(this.#failures++, RETRIES.length - 1)] ?? LOOK
       this.#later(retry, () => void this.#begin())
     }
+  }
+
+  async #map(protocol: MappingProtocol, signal: AbortSignal): Promise<Mapped> {
+    this.#asked = this.#options.clock.now()
+    this.#inFlight.add(protocol)
+    try {
+      return await protocol.map(this.#wish(), signal)
+    } finally {
+      this.#inFlight.delete(protocol)
+    }
+  }
+
+  /** What came too late; routers keep one table for all protocols, so what is held is asked for once more. */
+  async #giveBack(protocol: MappingProtocol, { external }: Mapped): Promise<void> {
+    const late = new AbortController()
+    const timer = this.#options.clock.after(GIVING_BACK, () => late.abort())
+    await protocol.unmap({ ...this.#wish(), externalPort: external.port }, late.signal).catch(() => {})
+    timer.cancel()
+    this.reset()
   }
 
   #granted({ external, lifetime }: Mapped): void {
@@ -163,21 +199,25 @@ export class PortMapping {
     this.#enter('mapped', '', isNews)
     // Half of its life, and some: hosts that a power cut started together shall not all ask together.
     const half = lifetime === Number.POSITIVE_INFINITY ? LOOK : lifetime * (0.5 + 0.1 * random())
-    this.#later(Math.max(LEAST, Math.min(LOOK, half)), () => void this.#renew())
+    this.#later(Math.max(LEAST, Math.min(LOOK, half)), () => {
+      this.#resets = 0
+      void this.#renew()
+    })
   }
 
-  async #renew(): Promise<void> {
+  /** `isLost`: the router knows nothing of it any more, as it seems. */
+  async #renew(isLost = false): Promise<void> {
     const { clock } = this.#options
     const protocol = this.#protocol
     if (!protocol) return
     try {
-      const mapped = await protocol.map(this.#wish(), this.#closing.signal)
+      const mapped = await this.#map(protocol, this.#closing.signal)
       if (!this.#closing.signal.aborted) this.#granted(mapped)
     } catch (error) {
       if (this.#closing.signal.aborted) return
       const left = this.#until - clock.now()
       // RFC 6887 section 11.2.1: again at half of what is left, as long as something is.
-      if (left > 2 * LEAST && left !== Number.POSITIVE_INFINITY)
+      if (!isLost && left > 2 * LEAST && left !== Number.POSITIVE_INFINITY)
         return this.#later(Math.max(LEAST, left / 2), () => void this.#renew())
       this.#protocol = undefined
       this.#external = undefined

@@ -53,19 +53,22 @@ export class Upnp implements MappingProtocol {
       return { external: { address: external, port }, lifetime }
     } catch (error) {
       // It may have been restarted, and be elsewhere now.
-      this.#found = undefined
+      if (!signal.aborted) this.#found = undefined
       throw error
     }
   }
 
+  /** Only what is still ours: not every router looks whose mapping it is, and it may have been restarted and given the port to another host. */
   async unmap({ gateway, transport, externalPort }: MappingWish, signal: AbortSignal): Promise<void> {
     const { mapper } = await this.#find(gateway, signal)
-    await this.#order(
-      mapper,
-      'DeletePortMapping',
-      { ...remote(transport), NewExternalPort: externalPort },
-      signal,
-    ).catch(() => {})
+    const which = { ...remote(transport), NewExternalPort: externalPort }
+    try {
+      const entry = await this.#order(mapper, 'GetSpecificPortMappingEntry', which, signal)
+      if (entry.get('NewInternalClient') !== gateway.own) return
+    } catch (error) {
+      if (!isUnknownAction(error)) return
+    }
+    await this.#order(mapper, 'DeletePortMapping', which, signal).catch(() => {})
   }
 
   /** Routers tell of a restart to everybody and nobody can check it: what is lost is found at the next renewal. */
@@ -106,7 +109,7 @@ export class Upnp implements MappingProtocol {
       } catch (error) {
         if (!(error instanceof UpnpRefusal)) throw error
         if (error.reason === PERMANENT_ONLY && lease !== 0) lease = 0
-        else if (isPicking && (error.reason === INVALID_ACTION || error.reason === NOT_IMPLEMENTED)) isPicking = false
+        else if (isPicking && isUnknownAction(error)) isPicking = false
         else if (error.reason === CONFLICT) port = 1024 + Math.floor(this.#options.random() * 64_511)
         else throw error
       }
@@ -149,6 +152,9 @@ export class Upnp implements MappingProtocol {
     return order(this.#options.fetch, service, action, args, signal)
   }
 }
+
+const isUnknownAction = (error: unknown): boolean =>
+  error instanceof UpnpRefusal && (error.reason === INVALID_ACTION || error.reason === NOT_IMPLEMENTED)
 
 /** The order of arguments is part of the protocol: old routers read them by place. */
 const remote = (transport: MappingWish['transport']): Record<string, string | number> => ({
