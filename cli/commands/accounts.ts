@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { text as readStream } from 'node:stream/consumers'
 import { PartylineError } from '../../daemon/errors.ts'
 import { fileError } from '../../daemon/file-error.ts'
 import type { Result } from '../../ipc/methods.ts'
@@ -16,7 +17,10 @@ export const accountCommands: readonly Command[] = [
     arguments: '<jid>',
     about: 'Logs in to an XMPP account, so that friends anywhere find this host; asks for the password.',
     options: [
-      { flags: '--password-file <file>', about: 'read the password from the first line of a file instead' },
+      {
+        flags: '--password-file <file>',
+        about: 'read the password from the first line of a file instead; - for stdin',
+      },
       { flags: '--server <host>', about: 'HOST or HOST:PORT of the server, in the place of what DNS says' },
       { flags: '--ca <file>', about: "certificate of the authority of a server of one's own (PEM)" },
     ],
@@ -82,7 +86,7 @@ function rowsOf({ paint }: Context, accounts: Accounts): string[][] {
 /** From a file, the environment, or whoever sits there; never from the command line, which everybody can read. */
 async function passwordFor({ env, stdin, stderr, signal }: Context, given: Given, jid: string): Promise<string> {
   const file = text(given, 'passwordFile')
-  if (file !== undefined) return (await readText(file)).split(/\r?\n/, 1)[0] ?? ''
+  if (file !== undefined) return (await (file === '-' ? readStream(stdin) : readText(file))).split(/\r?\n/, 1)[0] ?? ''
   if (env.PARTYLINE_PASSWORD) return env.PARTYLINE_PASSWORD
   if (!stdin.isTTY)
     throw new PartylineError('usage.invalid-argument', 'no password was given', {

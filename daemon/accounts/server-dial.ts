@@ -113,13 +113,21 @@ function read(socket: Socket): { next(): Promise<Element>; hasMore(): boolean; s
 function refusal(error: NodeJS.ErrnoException, { host, port }: ServerPlace, domain: string): PartylineError {
   const at = formatHostPort({ address: host, port })
   if (error instanceof PartylineError)
-    return new PartylineError(error.code, `${at}: ${error.message}`, { cause: error })
+    return new PartylineError(
+      error.code,
+      `${at}: ${error.message}`,
+      error.code === 'peer.wrong-protocol' ? PORT_HINT : {},
+    )
   const code = error.code ?? ''
   const why = CERTIFICATE[code]
   if (why) return new PartylineError('peer.bad-certificate', `${at}: ${why.replace('DOMAIN', domain)}`, CA_HINT)
   if (code.startsWith('ERR_SSL') || code === 'EPROTO')
-    return new PartylineError('peer.wrong-protocol', `${at} does not speak TLS`, { cause: error })
+    return new PartylineError('peer.wrong-protocol', `${at} does not speak TLS, or not for ${domain}`, PORT_HINT)
   return new PartylineError('network.unreachable', `${at}: ${code || error.message}`, { cause: error })
+}
+
+const PORT_HINT = {
+  hint: 'Check that the server is one of the domain, and name its port for clients: `partyline account add JID --server HOST:5223`.',
 }
 
 const CA_HINT = {

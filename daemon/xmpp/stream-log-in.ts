@@ -218,5 +218,6 @@ function refusalOf(error: unknown, who: string): PartylineError {
   const reason = cleanReason(text || condition || message)
   if (condition === 'temporary-auth-failure')
     return new PartylineError('peer.busy', `${who} takes nobody now: ${reason}`)
-  return new PartylineError('peer.not-authorized', `${who} refused the log-in: ${reason}`)
+  const hint = who === 'the server' ? { hint: 'Check the address and the password of the account.' } : undefined
+  return new PartylineError('peer.not-authorized', `${who} refused the log-in: ${reason}`, hint)
 }
