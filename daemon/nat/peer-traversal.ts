@@ -250,8 +250,7 @@ export class PeerTraversal {
     const { clock, dials } = this.#options
     const now = clock.now()
     const { ufrag, pwd, link, calls } = description
-    // Another attempt of the peer counts anew.
-    if (this.#theirs?.ufrag !== ufrag) this.#theirCalls = 0
+    if (this.#theirs && this.#theirs.ufrag !== ufrag) this.#forgetAttempt()
     this.#theirs = description
     this.#agent.setRemote({ ufrag, pwd }, this.#reachable(description), now)
     if (calls > this.#theirCalls) {
@@ -263,6 +262,13 @@ export class PeerTraversal {
     if (!dials && link !== 0 && link !== this.#stream) this.#accept(link)
     if (this.#rendezvous.isSilent) this.#describe()
     this.#tell()
+  }
+
+  /** The peer begins anew: it counts its wishes anew, and has ended all links of its attempt before, whether that was heard here or not. */
+  #forgetAttempt(): void {
+    this.#theirCalls = 0
+    this.#main = undefined
+    for (const carrier of [...this.#carriers]) carrier.destroy()
   }
 
   /** What packets may leave for: straight, or through relays alone. */
