@@ -48,6 +48,10 @@ async function listen(guest: Guest): Promise<{ count: number }> {
   return heard
 }
 
+/** A switch in the cable: so long all flows, of each period, in ms. */
+const FLOW = 1500
+const PERIOD = 2200
+
 describe.skipIf(missing)(`sessions between real hosts${missing ? ` (skipped: ${missing})` : ''}`, () => {
   test('measure what a fake network does to them, and are themselves again without it', async () => {
     await using lab = await Lab.up('lan', { n: 2 })
@@ -97,10 +101,13 @@ describe.skipIf(missing)(`sessions between real hosts${missing ? ` (skipped: ${m
     void found.then(() => {
       isFound = true
     })
-    while (!isFound) {
-      await sleep(1500)
+    // By the clock: what a busy machine is late by shall not add up.
+    const begun = performance.now()
+    const until = (at: number): Promise<void> => sleep(Math.max(0, begun + at - performance.now()))
+    for (let round = 0; !isFound; round++) {
+      await until(round * PERIOD + FLOW)
       h2.daemon.child.kill('SIGSTOP')
-      await sleep(700)
+      await until((round + 1) * PERIOD)
       h2.daemon.child.kill('SIGCONT')
     }
     stop()
