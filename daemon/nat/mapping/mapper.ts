@@ -74,6 +74,8 @@ export class PortMapper implements CandidateSource {
   /** Which look is the next, and which was the last to begin. */
   #nextLook = 0
   #review = 0
+  /** The router may have been without power, or mappings may have run out while this machine slept. */
+  #isDoubtful = false
   /** While there are mappings: the way to hear routers no more, and what they said, by address. */
   #unlisten: (() => void) | undefined
   readonly #epochs = new Map<string, Epoch>()
@@ -135,9 +137,10 @@ export class PortMapper implements CandidateSource {
     }))
   }
 
-  /** The interfaces there are now. */
+  /** The interfaces there are now; also after the machine slept. */
   networkChanged(interfaces: readonly NetworkInterface[]): void {
     this.#interfaces = interfaces
+    this.#isDoubtful = true
     this.settingsChanged()
   }
 
@@ -182,6 +185,8 @@ export class PortMapper implements CandidateSource {
     if (this.#isClosed || review !== this.#review) return
     // A public IPv4 address needs no mapping; an IPv6 one may need a hole in the router's firewall.
     const useful = found.filter(({ family, own: address }) => family === 6 || scopeOf(address) === 'private')
+    if (this.#isDoubtful) for (const mapping of this.#mappings) mapping.reset()
+    this.#isDoubtful = false
     this.#replace(
       useful.map((gateway) => {
         const key = JSON.stringify([own, gateway])

@@ -199,7 +199,16 @@ describe('when something changes', () => {
     expect(world.given).toEqual([`tcp ${GATEWAY_6.address}`, `udp ${GATEWAY_6.address}`])
   })
 
-  test('a storm of changes is one look every 300 ms, and nothing is asked for again', async () => {
+  test('a router that is still the same is asked whether it has the mappings still', async () => {
+    const world = await new World().begin()
+    await world.pass(MINUTE, 1000)
+    world.mapper.networkChanged([])
+    await world.pass(400)
+    expect(world.asked).toHaveLength(4)
+    expect(world.given).toEqual([])
+  })
+
+  test('a storm of changes is one look every 300 ms, and a few questions', async () => {
     const world = new World()
     for (let change = 0; change < 1000; change++) {
       world.mapper.networkChanged([])
@@ -208,6 +217,11 @@ describe('when something changes', () => {
     expect(world.looks).toBeGreaterThan(5)
     expect(world.looks).toBeLessThanOrEqual(10)
     expect(world.asked).toHaveLength(2)
+    for (let change = 0; change < 1000; change++) {
+      world.mapper.networkChanged([])
+      await world.pass(300)
+    }
+    expect(world.asked.length).toBeLessThan(2 * 10)
   })
 
   test('a route that comes late, or changes without a word, is found', async () => {
