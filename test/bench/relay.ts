@@ -107,7 +107,7 @@ async function ours(): Promise<Figures> {
   await daemon.cli(['trust', client.id])
   const { pid } = JSON.parse((await daemon.cli(['status', '--json'])).stdout) as { pid: number }
   const { stdout } = await daemon.cli(['relay', 'credentials', client.id, '--json'])
-  return measure(lab, 'Partyline', pid, JSON.parse(stdout))
+  return await measure(lab, 'Partyline', pid, JSON.parse(stdout))
 }
 
 async function coturn(): Promise<Figures> {
@@ -115,7 +115,7 @@ async function coturn(): Promise<Figures> {
   await lab.svc('h1', 'coturn')
   const { stdout } = await lab.exec('h1', ['sh', '-c', 'cat "$LAB_DIR/coturn/pid"'])
   const password = createHmac('sha1', REST.secret).update(REST.username).digest('base64')
-  return measure(lab, 'coturn', Number(stdout), { username: REST.username, password })
+  return await measure(lab, 'coturn', Number(stdout), { username: REST.username, password })
 }
 
 const missing = labMissing(['turnserver', 'openssl', 'ss'])
