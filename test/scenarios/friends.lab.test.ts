@@ -22,6 +22,7 @@ async function party(
   lab: Lab,
   settings: Record<string, boolean> = {},
   at: keyof typeof FRIENDS = 'pub',
+  areStrangers = false,
 ): Promise<{ a: Guest; b: Guest; friend: Guest }> {
   // They find it before it knows them.
   const friend = await Guest.join(lab, at, [], { settings: { 'policy.internet': 'open', ...settings } })
@@ -30,7 +31,8 @@ async function party(
   await Promise.all([a.untilSees(friend.id), b.untilSees(friend.id)])
   const trust = (one: Guest, ...others: readonly Guest[]) =>
     Promise.all(others.map((other) => one.client.call('peers.trust', { peer: other.id })))
-  await Promise.all([trust(a, friend, b), trust(b, friend, a)])
+  await Promise.all([trust(a, friend), trust(b, friend)])
+  if (!areStrangers) await Promise.all([trust(a, b), trust(b, a)])
   await Promise.all([a, b].map((one) => friend.client.call('peers.trust', { peer: one.id }).catch(() => {})))
   await Promise.all([a, b].map((one) => one.client.call('sessions.open', { peer: friend.id })))
   await trust(friend, a, b)
@@ -82,6 +84,23 @@ describe.skipIf(missing)(`a friend of two hosts${missing ? ` (skipped: ${missing
         .filter(({ allocations }) => allocations > 0)
         .map(({ peer }) => peer)
     await until(relayed, (peers) => !peers.includes(a.id))
+  })
+
+  test('introduces two who do not know each other, and brings them together once both of their owners say so', async () => {
+    await using lab = await Lab.up('nat-pair', { a: 'eim', b: 'eim' })
+    const { a, b, friend } = await party(lab, {}, 'pub', true)
+    await friend.json(['introduce', a.id, b.id])
+    for (const [one, other] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const asking = () => one.client.call('requests.list', {})
+      await until(asking, (requests) => requests.some(({ peer, by }) => peer === other.id && by === friend.id))
+      expect(await reachedBy(one)()).toEqual([])
+      await one.json(['requests', 'accept', other.id, '--trust'])
+    }
+    await until(reachedBy(a), (peers) => peers.includes(b.id))
+    expect((await a.client.call('sessions.open', { peer: b.id })).route).toBe('punched')
   })
 
   test('carries nothing where its owner does not want that', async () => {
