@@ -7,7 +7,7 @@ import type { Milliseconds } from '../../types.ts'
 import type { Gateway } from './protocol.ts'
 
 /** A socket that hears one router only. */
-export interface GatewaySocket {
+interface GatewaySocket {
   send(packet: Buffer): void
   close(): void
 }

@@ -198,9 +198,15 @@ export class PortMapper implements CandidateSource {
 
   #pair(key: string, gateway: Gateway, port: number): Pair {
     const { clock, logger, random, protocols } = this.#options
-    const shared = { clock, logger, gateway, internalPort: port, random, protocols, changed: () => this.#changed() }
-    const tcp = new PortMapping({ ...shared, transport: 'tcp', wish: () => port })
-    const udp = new PortMapping({ ...shared, transport: 'udp', wish: () => tcp.external?.port ?? port })
+    const shared = { clock, logger, gateway, internalPort: port, random, changed: () => this.#changed() }
+    const tcp = new PortMapping({ ...shared, transport: 'tcp', protocols: () => protocols, wish: () => port })
+    const udp = new PortMapping({
+      ...shared,
+      transport: 'udp',
+      // What the router has just understood is the best guess.
+      protocols: () => protocols.toSorted((a, b) => Number(b.name === tcp.protocol) - Number(a.name === tcp.protocol)),
+      wish: () => tcp.external?.port ?? port,
+    })
     return { key, tcp, udp }
   }
 

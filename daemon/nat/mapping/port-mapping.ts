@@ -32,8 +32,8 @@ interface PortMappingOptions {
   readonly internalPort: number
   /** 0 to 1, exclusive. */
   readonly random: () => number
-  /** The best first. */
-  readonly protocols: readonly MappingProtocol[]
+  /** The best first, as far as is known now. */
+  readonly protocols: () => readonly MappingProtocol[]
   /** The external port that is wished for now. */
   readonly wish: () => number
   readonly changed: () => void
@@ -87,7 +87,7 @@ export class PortMapping {
 
   /** Until it has to be renewed; 0 while there is none. */
   lifetime(now: Milliseconds): Milliseconds {
-    return this.#external ? Math.max(0, this.#until - now) : 0
+    return this.#external ? Math.max(0, Math.round(this.#until - now)) : 0
   }
 
   /** Why there is none. */
@@ -149,7 +149,7 @@ export class PortMapping {
         throw error
       }
     }
-    const attempts = protocols.map(attempt)
+    const attempts = protocols().map(attempt)
     try {
       const [protocol, mapped] = await Promise.any(attempts)
       done.abort()

@@ -47,8 +47,12 @@ export function systemSearch(clock: Clock): SearchGateway {
           })
     }
     socket.bind(0, gateway.own, () => {
-      socket.setMulticastTTL(2)
-      socket.setMulticastInterface(gateway.own)
+      try {
+        socket.setMulticastTTL(2)
+        socket.setMulticastInterface(gateway.own)
+      } catch {
+        // The address has just gone, or the system wants it otherwise: the router itself is asked all the same.
+      }
       ask()
     })
     const again = clock.after(PAUSE, ask)

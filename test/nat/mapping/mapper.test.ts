@@ -13,6 +13,7 @@ const MINUTE = 60_000
 class World {
   readonly clock = new VirtualClock()
   readonly pcp = new ScriptedProtocol('pcp', this.clock)
+  readonly upnp = new ScriptedProtocol('upnp', this.clock)
   port = PORT
   isWanted = true
   gateways: readonly Gateway[] = [GATEWAY]
@@ -25,7 +26,7 @@ class World {
     random: () => 0,
     port: () => this.port,
     isWanted: () => this.isWanted,
-    protocols: [this.pcp],
+    protocols: [this.pcp, this.upnp],
     gateways: () => {
       this.looks++
       return Promise.resolve(this.gateways)
@@ -90,6 +91,15 @@ describe('the ports of this host', () => {
     })
     await world.begin()
     expect(world.asked).toEqual([`tcp ${PORT}`, 'udp 50001'])
+  })
+
+  test('are asked for first by what the router has understood before', async () => {
+    const world = new World()
+    world.pcp.grant = () => 'off'
+    await world.begin()
+    await world.pass(1000)
+    expect(world.mapper.status().map(({ protocol }) => protocol)).toEqual(['upnp', 'upnp'])
+    expect([world.pcp.asked.length, world.upnp.asked.length]).toEqual([1, 2])
   })
 
   test('of IPv6 get a hole in the router, and no candidate: the address is known already', async () => {

@@ -26,11 +26,11 @@ async function untilMappings(
   }
 }
 
-/** What the router forwards, by its packet filter's own word: `tcp 47800 192.168.1.11:47800`. */
+/** What the router forwards, by its packet filter's own word: `tcp 47800 192.168.1.11:47800`. Versions of nft name protocols or number them. */
 async function forwarded(lab: Lab): Promise<string[]> {
   const { stdout } = await lab.exec('ra', ['nft', 'list', 'chain', 'inet', 'filter', 'prerouting_miniupnpd'])
   const rules = [...stdout.matchAll(/(0x6|0x11|tcp|udp)\b.* dport (\d+) dnat ip to (\S+)/g)]
-  return rules.map(([, protocol, port, to]) => `${protocol === '0x6' ? 'tcp' : 'udp'} ${port} ${to}`).sort()
+  return rules.map(([, protocol = '', port, to]) => `${/0x6|tcp/.test(protocol) ? 'tcp' : 'udp'} ${port} ${to}`).sort()
 }
 
 /** Resolves when the router forwards just this. */
@@ -140,14 +140,21 @@ describe.skipIf(missing)(`ports of a real router${missing ? ` (skipped: ${missin
     expect(tcp?.detail).toMatch(/pcp: .*; nat-pmp: .*line is down/)
   })
 
-  test.concurrent('let somebody behind a symmetric NAT in who has only met this host at a hub', async () => {
+  test.concurrent.each([
+    ['tcp', 'udp'],
+    ['udx', 'tcp'],
+  ])('let somebody behind a symmetric NAT in over %s, who met this host at a hub', async (carrier, blocked) => {
     await using lab = await Lab.up('upnp', { b: 'sym' })
+    const rule = `type filter hook forward priority -1; ip saddr 11.99.0.2 ip protocol ${blocked} drop`
+    await lab.nft('ra', `table inet block { chain there { ${rule}; } }`)
     const { ticket } = await openMeeting(lab)
     const settings = { 'hub.join': [ticket], 'policy.internet': 'open' }
     const [owner, stranger] = await Promise.all([home(lab, 'a1', EVERY, settings), home(lab, 'b1', EVERY, settings)])
     await Promise.all([untilMappings(owner), stranger.untilSees(owner.id), owner.untilSees(stranger.id)])
     await stranger.json(['connect', owner.id])
     await Promise.all([stranger.untilRoute(owner.id, 'mapped'), owner.untilRoute(stranger.id, 'mapped')])
+    const [session] = await stranger.client.call('sessions.list', {})
+    expect(session).toMatchObject({ carrier, remote: `${OUTSIDE}:47800` })
   })
 
   test.concurrent('of IPv6 are opened in the firewall of the router', async () => {

@@ -23,7 +23,7 @@ class World {
     transport: 'udp',
     internalPort: PORT,
     random: () => this.random,
-    protocols: [this.pcp, this.natPmp, this.upnp],
+    protocols: () => [this.pcp, this.natPmp, this.upnp],
     wish: () => PORT,
     changed: () => void this.changes++,
   })
