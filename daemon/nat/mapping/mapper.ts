@@ -18,8 +18,6 @@ const CLOSING: Milliseconds = 1000
  * some of them late; and nobody tells of another route.
  */
 const LOOKS: readonly Milliseconds[] = [300, 5000, 300_000]
-/** Routers whose announcements are remembered: more than there are at a time. */
-const MAX_EPOCHS = 8
 /** Ports below are others' business, and some routers stumble over them. */
 const LEAST_PORT = 1024
 
@@ -76,9 +74,9 @@ export class PortMapper implements CandidateSource {
   #review = 0
   /** The router may have been without power, or mappings may have run out while this machine slept. */
   #isDoubtful = false
-  /** While there are mappings: the way to hear routers no more, and what they said, by address. */
+  /** While there are mappings: the way to hear routers no more, and what they said. */
   #unlisten: (() => void) | undefined
-  readonly #epochs = new Map<string, Epoch>()
+  readonly #epochs = new WeakMap<Pair, Epoch>()
   /** Given back at the end, or in the place of others. */
   #leaving: Promise<unknown> = Promise.resolve()
   #isClosed = false
@@ -240,19 +238,18 @@ export class PortMapper implements CandidateSource {
 
   /** Anybody can say it in a router's name: what follows is that the router is asked, which knows better, and not often. */
   #announced({ epoch, address }: Announcement, from: string): void {
-    const router = plainAddress(from)
-    const mappings = this.#mappings.filter(({ gateway }) => plainAddress(gateway.address) === router)
-    if (mappings.length === 0) return
-    const known = this.#epochs.get(router)
-    const epochs = known ?? new Epoch()
-    const isChanged = epochs.take(epoch, this.#options.clock.now())
-    this.#epochs.set(router, epochs)
-    if (this.#epochs.size > MAX_EPOCHS) this.#epochs.delete([...this.#epochs.keys()][0] ?? '')
-    // Routers say nothing unless something has happened.
-    const isAnew = isChanged || !known
-    for (const mapping of mappings) {
-      const isElsewhere = address !== undefined && mapping.external?.address !== address
-      if (isAnew || isElsewhere) mapping.reset()
+    for (const pair of this.#pairs) {
+      if (plainAddress(pair.tcp.gateway.address) !== plainAddress(from)) continue
+      const known = this.#epochs.get(pair)
+      const epochs = known ?? new Epoch()
+      this.#epochs.set(pair, epochs)
+      const isChanged = epochs.take(epoch, this.#options.clock.now())
+      // Routers say nothing unless something has happened.
+      const isAnew = isChanged || !known
+      for (const mapping of [pair.tcp, pair.udp]) {
+        const isElsewhere = address !== undefined && mapping.external?.address !== address
+        if (isAnew || isElsewhere) mapping.reset()
+      }
     }
   }
 

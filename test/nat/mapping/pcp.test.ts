@@ -176,6 +176,20 @@ describe('PCP', () => {
     expect(resets).toBe(1)
   })
 
+  test('remembers the epochs of eight routers', async () => {
+    const world = new World()
+    let resets = 0
+    world.pcp.onReset(() => void resets++)
+    const at = (router: number) => world.map({ ...WISH, gateway: { ...WISH.gateway, address: `192.168.${router}.1` } })
+    world.grants(() => 5000)
+    for (let router = 0; router < 9; router++) await at(router)
+    world.grants(() => 1)
+    await at(0)
+    expect(resets).toBe(0)
+    await at(8)
+    expect(resets).toBe(1)
+  })
+
   test('forged epochs and errors change nothing', async () => {
     const world = new World()
     let resets = 0
