@@ -21,6 +21,7 @@ import { statusCommand, whoamiCommand } from './commands/status.ts'
 import { listenCommand, openCommand } from './commands/streams.ts'
 import { completionCommand, metricsCommand, rpcCommand, versionCommand } from './commands/tools.ts'
 import { topCommand } from './commands/top.ts'
+import { traceCommand } from './commands/trace.ts'
 
 /** Every command, in the order in which help and the reference show them. */
 export const commands: readonly Command[] = [
@@ -36,6 +37,7 @@ export const commands: readonly Command[] = [
   fakeCommand,
   doctorCommand,
   reportCommand,
+  traceCommand,
   chatCommand,
   presenceCommand,
   sendCommand,

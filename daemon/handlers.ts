@@ -98,6 +98,10 @@ export function createHandlers(parts: HandlerParts): Handlers {
     ...inviteHandlers(parts.invites),
     ...policyHandlers(parts),
     ...relayHandlers(parts.relay, parts.people),
+    'trace.read': ({ peer }) => {
+      const id = parts.people.host(peer)
+      return { peer: id, name: parts.book.get(id).name, steps: [...parts.log.trace(id)] }
+    },
     'doctor.run': async ({ peer }) => ({
       checks: await parts.doctor.run(peer === undefined ? undefined : parts.people.anyone(peer)),
     }),

@@ -163,8 +163,11 @@ class Daemon implements RunningDaemon {
 
   static async build(options: DaemonOptions, places: Places): Promise<Daemon> {
     const settings = SettingsStore.open(places.config)
-    const shown = settings.get('log.level') as LogEntry['level']
     const log = new LogRing(systemClock)
+    let shown = settings.get('log.level') as LogEntry['level']
+    settings.onChange(() => {
+      shown = settings.get('log.level') as LogEntry['level']
+    })
     const logger = createLogger('debug', (entry) => {
       log.push(entry)
       if (isAtLeast(entry.level, shown)) options.log(entry)

@@ -1,5 +1,5 @@
 import { PartylineError } from '../../daemon/errors.ts'
-import { formatEntry } from '../../daemon/log-line.ts'
+import { formatLine, formatText } from '../../daemon/log-line.ts'
 import { type Command, type Context, text } from '../command.ts'
 import { ensureRoomyHeap } from '../roomy-heap.ts'
 
@@ -32,7 +32,7 @@ export const daemonCommand: Command = {
       name: text(given, 'name'),
       interfaces: Array.isArray(interfaces) ? interfaces : undefined,
       env: context.env,
-      log: (entry) => context.stderr.write(`${formatEntry(entry, new Date())}\n`),
+      log: (entry) => context.stderr.write(`${formatLine(new Date(), entry, formatText(entry))}\n`),
     })
     context.stdout.write(`partyline ready id=${daemon.id} port=${daemon.port} socket=${daemon.socket}\n`)
     context.signal.addEventListener('abort', () => void daemon.stop())

@@ -42,7 +42,6 @@ export const SETTINGS = {
     about: 'TCP and UDP port; another is picked and advertised if it is taken.',
   },
   'log.level': {
-    restart: true,
     type: 'choice',
     default: 'info',
     choices: ['error', 'warn', 'info', 'debug'],

@@ -192,11 +192,16 @@ export class Connector {
     const stopped = (): void => reject(new PartylineError('local.stopping'))
     this.#stopping.signal.addEventListener('abort', stopped)
     const attempt: Attempt = { promise, elected: resolve, failed: reject, isAsked: false, again: () => {} }
+    this.#options.logger.debug('a session is wanted', { peer })
     this.#attempts.set(peer, attempt)
     this.#search(peer, search, signal)
     this.#keepDialling(peer, search, attempt, signal).catch(reject)
     try {
       return await promise
+    } catch (error) {
+      const { code, message } = toPartylineError(error)
+      this.#options.logger.debug('no session came about', { peer, code, message })
+      throw error
     } finally {
       timer.cancel()
       this.#stopping.signal.removeEventListener('abort', stopped)
@@ -234,7 +239,7 @@ export class Connector {
    * stops UDP. The first that answers is as good as any other link.
    */
   async dialTold(peer: PeerId, told: readonly HostPort[]): Promise<void> {
-    const { dial, clock, addressesOf, isBlocked } = this.#options
+    const { clock, addressesOf, isBlocked } = this.#options
     const signal = AbortSignal.any([AbortSignal.timeout(UPGRADE_TIMEOUT), this.#stopping.signal])
     const known = new Set(addressesOf(peer).map(formatHostPort))
     const addresses = told.filter((one) => !known.has(formatHostPort(one)))
@@ -242,7 +247,7 @@ export class Connector {
     try {
       const link = await raceDials(
         addresses,
-        (address, abort) => dial(address, peer, abort),
+        (address, abort) => this.#dial(address, peer, abort),
         (late) => late.destroy(),
         { clock, signal },
       )
@@ -254,12 +259,12 @@ export class Connector {
 
   /** Dials addresses that are better than where the session goes now, and moves it to the first that answers. */
   async upgrade(peer: PeerId, addresses: readonly HostPort[]): Promise<void> {
-    const { clock, dial, logger } = this.#options
+    const { clock, logger } = this.#options
     const signal = AbortSignal.any([AbortSignal.timeout(UPGRADE_TIMEOUT), this.#stopping.signal])
     try {
       const link = await raceDials(
         addresses,
-        (address, abort) => dial(address, peer, abort),
+        (address, abort) => this.#dial(address, peer, abort),
         (late) => late.destroy(),
         { clock, signal },
       )
@@ -313,6 +318,8 @@ export class Connector {
     try {
       const first = await this.#read(link)
       greeted()
+      if (first.kind === 'session')
+        this.#options.logger.debug('a link came in', { peer: link.peer, from: formatHostPort(link.remote) })
       if (first.kind === 'session') {
         if (this.#letsIn(link, first)) await this.#greetBack(link, first)
         return
@@ -393,7 +400,7 @@ export class Connector {
       const none = new PartylineError('peer.not-found', 'no address of the peer is known')
       const dialled = raceDials(
         addresses,
-        (address, abort) => this.#options.dial(address, peer, abort),
+        (address, abort) => this.#dial(address, peer, abort),
         (late) => late.destroy(),
         { clock, signal },
       )
@@ -415,6 +422,21 @@ export class Connector {
           resolve()
         }
       })
+    }
+  }
+
+  async #dial(address: HostPort, peer: PeerId, signal: AbortSignal): Promise<Link> {
+    const { dial, logger } = this.#options
+    const to = formatHostPort(address)
+    logger.debug('dialling', { peer, to })
+    try {
+      const link = await dial(address, peer, signal)
+      logger.debug('a link is up', { peer, to, group: link.group })
+      return link
+    } catch (error) {
+      const { code, message } = toPartylineError(error)
+      if (!signal.aborted) logger.debug('a dial failed', { peer, to, code, message })
+      throw error
     }
   }
 
@@ -468,6 +490,7 @@ export class Connector {
     if (link.socket.destroyed || !election.isLive(id)) return link.destroy()
     const { instance, port } = theirs
     const { isElector } = election
+    this.#options.logger.debug('a link was elected', { peer: link.peer, session, resumed })
     this.#options.onElected({
       link,
       session,
@@ -523,6 +546,7 @@ export class Connector {
   /** `answer`: what the other side is told, which is less: that it is blocked, say, is nobody's business. Undefined: nothing. */
   #turnAway(link: Link, code: ErrorCode, answer: ErrorCode | undefined): void {
     this.#options.refusals.count(code)
+    this.#options.logger.debug('a link was turned away', { peer: link.peer, code })
     if (answer) this.#turnDown(link, answer)
     else link.destroy()
   }
@@ -536,6 +560,7 @@ export class Connector {
 
   #turnedDown(link: Link, code: string): void {
     link.destroy()
+    this.#options.logger.debug('the peer turned a link down', { peer: link.peer, code })
     const attempt = this.#attempts.get(link.peer)
     if (code === 'policy.asking' && attempt) attempt.isAsked = true
     else if (code !== 'duplicate') throw new PartylineError('policy.refused', 'the peer refused the link')

@@ -158,6 +158,7 @@ export class PeerTraversal {
     this.#agent.setLocal(options.candidates(), now)
     if (byHand) this.#beginAnew()
     this.#schedule()
+    options.logger.debug('a way is looked for', { peer: options.peer, attempt: edition.attempt })
   }
 
   /** What is told the peer now; undefined before there is anything to tell. */
@@ -251,6 +252,11 @@ export class PeerTraversal {
     const now = clock.now()
     const { ufrag, pwd, link, calls } = description
     if (this.#theirs && this.#theirs.ufrag !== ufrag) this.#forgetAttempt()
+    this.#options.logger.debug('the peer described itself', {
+      peer: this.#options.peer,
+      candidates: description.candidates.map(({ kind }) => kind).join(' '),
+      calls,
+    })
     this.#theirs = description
     this.#agent.setRemote({ ufrag, pwd }, this.#reachable(description), now)
     if (calls > this.#theirCalls) {

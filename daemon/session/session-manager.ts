@@ -158,10 +158,14 @@ export class SessionManager {
       onMoved: (moved, change) => this.#options.onChanged(moved, change),
       onEnd: (ended, reason) => {
         this.#forget(ended)
+        const { code, message, by } = reason
+        this.#options.logger.debug('a session has ended', { peer: link.peer, code, message, by })
         this.#options.onClosed(ended, reason)
       },
     })
     this.#sessions.set(link.peer, session)
+    const { route, carrier } = session.facts
+    this.#options.logger.debug('a session is open', { peer: link.peer, route, carrier })
     this.#options.onOpened(session, elected)
   }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { count, empty, type MethodEntry } from './shapes.ts'
+import { count, empty, ID, type MethodEntry, peerArg, peerErrors, peerId } from './shapes.ts'
 
 const system = z.object({
   platform: z.string(),
@@ -12,8 +12,33 @@ const system = z.object({
   uptime: z.number().describe('Of the daemon, in seconds.'),
 })
 
-/** Reports of what is wrong, for others to read. */
+/** What happened, for whoever looks for what is wrong: as it was for the owner, and masked for others. */
 export const reportMethods = {
+  'trace.read': {
+    about: 'What happened on the way to a peer and with it, step by step, as far back as the daemon remembers.',
+    who: 'owner',
+    params: z.object({ peer: peerArg }),
+    result: z.object({
+      peer: peerId,
+      name: z.string(),
+      steps: z.array(
+        z.object({
+          at: z.number().describe('Unix milliseconds.'),
+          part: z.string().describe('Who did it: `connect`, `traversal`, `session`.'),
+          text: z.string(),
+        }),
+      ),
+    }),
+    errors: [...peerErrors, 'policy.owner-only'],
+    example: {
+      params: { peer: 'anna-laptop' },
+      result: {
+        peer: ID,
+        name: 'anna-laptop',
+        steps: [{ at: 1_800_000_000_000, part: 'connect', text: 'dialling to=192.168.50.2:47800' }],
+      },
+    },
+  },
   'report.create': {
     about:
       'Everything that helps to find out what went wrong, without names, peer ids, addresses, accounts, hosts, tickets, passwords and messages: each is replaced by a word for what it was, the same one wherever it stood.',

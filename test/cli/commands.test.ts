@@ -8,7 +8,7 @@ import { runCli } from './run-cli.ts'
 /** The commands that README.md promises of this version. */
 const PROMISED = [
   'start daemon status peers whoami connect disconnect ping chat send receive listen open message messages',
-  'name trust block forget verify rpc version completion presence doctor report top fake metrics',
+  'name trust block forget verify rpc version completion presence doctor report trace top fake metrics',
 ]
   .join(' ')
   .split(' ')

@@ -17,7 +17,9 @@ import { Refusals } from '../../daemon/refusals.ts'
 import type { PeerId } from '../../daemon/types.ts'
 import { type Keyed, LIMITS, newKey, until } from '../link/tls-host.ts'
 
-const GREETING_TIMEOUT = 300
+const GREETING_TIMEOUT = 5000
+/** Of a host that shall not wait for it. */
+const SHORT_GREETING = 300
 
 /** A connector with its port and key, on loopback. */
 class Host implements AsyncDisposable {
@@ -48,7 +50,7 @@ class Host implements AsyncDisposable {
   answersProbes = true
   received: number | undefined
 
-  private constructor({ peer, certificate }: Keyed) {
+  private constructor({ peer, certificate }: Keyed, greetingTimeout: number) {
     this.peer = peer
     const tls = tlsOptions(certificate)
     this.dial = createTlsDial(tls)
@@ -84,7 +86,7 @@ class Host implements AsyncDisposable {
       name: () => `name of ${peer.slice(0, 4)}`,
       port: () => this.listener.port,
       inviteFor: () => this.invite,
-      greetingTimeout: GREETING_TIMEOUT,
+      greetingTimeout,
       holds: () => ({ session: this.held, heard: true }),
       suspend: () => this.received,
       onElected: (elected) => {
@@ -106,8 +108,8 @@ class Host implements AsyncDisposable {
     })
   }
 
-  static async start(): Promise<Host> {
-    const host = new Host(await newKey())
+  static async start(greetingTimeout = GREETING_TIMEOUT): Promise<Host> {
+    const host = new Host(await newKey(), greetingTimeout)
     await host.listener.listen(0, true)
     return host
   }
@@ -562,7 +564,7 @@ describe('a host that proves its key and then misbehaves', () => {
     ['says nothing at all', Buffer.alloc(0), 'peer.handshake-timeout'],
   ] as const)('and %s is cut and counted', async (_how, bytes, wanted) => {
     await using a = await Host.start()
-    await using b = await Host.start()
+    await using b = await Host.start(SHORT_GREETING)
     const link = await a.dial(b.at, b.peer, AbortSignal.timeout(5000))
     link.socket.write(bytes)
     await once(link.socket.resume(), 'end')

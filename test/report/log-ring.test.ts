@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { LogRing, MAX_LINE, MAX_LINES } from '../../daemon/report/log-ring.ts'
+import { LogRing, MAX_LINES, MAX_TEXT } from '../../daemon/report/log-ring.ts'
+import type { PeerId } from '../../daemon/types.ts'
 import { VirtualClock } from '../virtual-clock.ts'
 
 const entry = (message: string) => ({ level: 'debug', part: 'test', message, facts: { port: 5 } }) as const
@@ -17,5 +18,21 @@ test('the last lines are kept, oldest first, and no more than that', () => {
 test('long lines are cut', () => {
   const ring = new LogRing(new VirtualClock())
   ring.push(entry('x'.repeat(10_000)))
-  expect(ring.lines()[0]).toHaveLength(MAX_LINE)
+  expect(ring.lines()[0]).toMatch(new RegExp(`test: x{${MAX_TEXT}}$`))
+})
+
+test('what has to do with one peer is a trace of it', () => {
+  const clock = new VirtualClock()
+  const ring = new LogRing(clock)
+  const peer = 'b'.repeat(52) as PeerId
+  ring.push(entry('nobody'))
+  ring.push({ ...entry('dialling'), facts: { peer, to: '192.168.50.2:47800' } })
+  clock.advance(5)
+  ring.push({ ...entry('dialling'), facts: { peer: 'c'.repeat(52) } })
+  ring.push({ ...entry('a link is up'), facts: { to: '192.168.50.2:47800', peer } })
+  const at = clock.wall()
+  expect(ring.trace(peer)).toEqual([
+    { at: at - 5, part: 'test', text: 'dialling to=192.168.50.2:47800' },
+    { at, part: 'test', text: 'a link is up to=192.168.50.2:47800' },
+  ])
 })
