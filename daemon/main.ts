@@ -9,7 +9,7 @@ import type { StatusView } from '../ipc/methods.ts'
 import { IpcServer } from '../ipc/server.ts'
 import { Accounts } from './accounts/accounts.ts'
 import { type Clock, systemClock, type Timer } from './clock.ts'
-import { SettingsStore } from './config/store.ts'
+import { needsRestart, SettingsStore } from './config/store.ts'
 import { Connector } from './connect/connector.ts'
 import { Keeper } from './connect/keeper.ts'
 import { routeOf } from './connect/route.ts'
@@ -38,7 +38,8 @@ import { createTlsDial } from './link/tls-dial.ts'
 import { LinkListener } from './link/tls-listen.ts'
 import { tlsOptions } from './link/tls-options.ts'
 import { createLogger, isAtLeast, type LogEntry, type Logger } from './logger.ts'
-import { renderMetrics } from './metrics.ts'
+import { MetricsEndpoint } from './metrics/endpoint.ts'
+import { renderMetrics } from './metrics/metrics.ts'
 import { Nat } from './nat/nat.ts'
 import { isOwnAddress } from './network/addresses.ts'
 import type { Network } from './network/network.ts'
@@ -51,6 +52,7 @@ import { Access } from './policy/access.ts'
 import { Refusals } from './refusals.ts'
 import { RelayService } from './relay/relay-service.ts'
 import { LogRing } from './report/log-ring.ts'
+import type { InheritedSockets } from './service/environment.ts'
 import { ChatService } from './services/chat.ts'
 import { ChatHistory } from './services/chat-history.ts'
 import { FileService } from './services/files.ts'
@@ -84,6 +86,10 @@ export interface DaemonOptions {
   /** Names of the interfaces that take part, for this run. */
   readonly interfaces?: readonly string[] | undefined
   readonly env: NodeJS.ProcessEnv
+  /** True for a system service: places of the system, and an app socket that the group may use. */
+  readonly system?: boolean
+  /** Sockets that a service manager opened. */
+  readonly inherited?: InheritedSockets
   /** Takes each line of the log. */
   readonly log: (entry: LogEntry) => void
 }
@@ -97,6 +103,10 @@ export interface RunningDaemon {
   readonly places: Places
   /** Says goodbye to everyone and ends. Safe to call twice. */
   stop(): Promise<void>
+  /** Takes up the settings in the file. Gives those that are others now; throws and changes nothing when the file is damaged. */
+  reload(): { readonly changed: readonly string[]; readonly needRestart: readonly string[] }
+  /** Resolves once it has begun to end, whoever asked for it. */
+  readonly stopping: Promise<void>
   /** Resolves once it has ended, whoever asked for it. */
   readonly stopped: Promise<void>
 }
@@ -105,6 +115,7 @@ export interface RunningDaemon {
 export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
   const places = resolvePlaces({
     home: options.home,
+    ...(options.system && { system: true }),
     env: options.env,
     platform: process.platform,
     userHome: homedir(),
@@ -125,6 +136,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
 class Daemon implements RunningDaemon {
   readonly id: string
   readonly places: Places
+  readonly stopping: Promise<void>
   readonly stopped: Promise<void>
   readonly #clock: Clock = systemClock
   readonly #began = systemClock.now()
@@ -156,10 +168,12 @@ class Daemon implements RunningDaemon {
   readonly #xmpp: Xmpp
   readonly #discovery: Discovery
   readonly #ipc: IpcServer
+  readonly #metricsEndpoint: MetricsEndpoint | undefined
+  readonly #resolveStopping: () => void
   readonly #resolveStopped: () => void
   #measuring: Timer | undefined
   #acquainting: Timer | undefined
-  #stopping: Promise<void> | undefined
+  #ending: Promise<void> | undefined
 
   static async build(options: DaemonOptions, places: Places): Promise<Daemon> {
     const settings = SettingsStore.open(places.config)
@@ -222,6 +236,9 @@ class Daemon implements RunningDaemon {
     const clock = this.#clock
     const refusals = this.#refusals
     const { promise, resolve } = Promise.withResolvers<void>()
+    const { promise: stopping, resolve: resolveStopping } = Promise.withResolvers<void>()
+    this.stopping = stopping
+    this.#resolveStopping = resolveStopping
     this.stopped = promise
     this.#resolveStopped = resolve
     const publish: Publish = (event, params) => this.#ipc.publish(event, params)
@@ -639,6 +656,16 @@ class Daemon implements RunningDaemon {
     settings.onChange(() => history.settingsChanged())
     settings.onChange(() => this.#acquaint())
 
+    const metricsPort = settings.get('metrics.port')
+    this.#metricsEndpoint =
+      metricsPort === 0
+        ? undefined
+        : new MetricsEndpoint({
+            logger: logger.part('metrics'),
+            port: metricsPort,
+            tokenFile: places.metricsToken,
+            render: () => this.#metrics(),
+          })
     this.#ipc = new IpcServer({
       handlers: createHandlers({
         identity,
@@ -696,7 +723,12 @@ class Daemon implements RunningDaemon {
       this.#nat.networkChanged(this.#network.interfaces())
       this.#relay.networkChanged(this.#network.interfaces())
       await this.#relay.open()
-      await this.#ipc.listen({ app: this.places.appSocket, control: this.places.controlSocket, appMode: 0o600 })
+      await this.#ipc.listen({
+        app: this.places.appSocket,
+        control: this.places.controlSocket,
+        appMode: this.#options.system ? 0o660 : 0o600,
+        inherited: this.#options.inherited,
+      })
       await this.#discovery.start(
         { peer: this.#book.self, name: this.name, port: this.port },
         {
@@ -707,6 +739,10 @@ class Daemon implements RunningDaemon {
       await this.#xmpp.start()
       this.#access.start()
       await this.#accounts.open()
+      // Peers are worth more than who looks on.
+      await this.#metricsEndpoint?.open().catch((error: unknown) => {
+        this.#logger.warn('no metrics are served', { error: toPartylineError(error).message })
+      })
     } catch (error) {
       await this.stop()
       throw error
@@ -732,12 +768,20 @@ class Daemon implements RunningDaemon {
     throw new PartylineError('local.port-taken', `no port is free for both TCP and UDP`)
   }
 
+  reload(): { readonly changed: readonly string[]; readonly needRestart: readonly string[] } {
+    const changed = this.#settings.reload()
+    const needRestart = changed.filter(needsRestart)
+    this.#logger.info('settings read again', { changed, needRestart })
+    return { changed, needRestart }
+  }
+
   stop(): Promise<void> {
-    this.#stopping ??= this.#stop()
-    return this.#stopping
+    this.#ending ??= this.#stop()
+    return this.#ending
   }
 
   async #stop(): Promise<void> {
+    this.#resolveStopping()
     this.#measuring?.cancel()
     this.#invites.close()
     this.#access.stop()
@@ -751,7 +795,13 @@ class Daemon implements RunningDaemon {
     await this.#relay.close()
     this.#files.close()
     this.#connector.stop()
-    await Promise.all([this.#ipc.stop(), this.#listener.stop(), this.#udp.close(), this.#network.stop()])
+    await Promise.all([
+      this.#metricsEndpoint?.close(),
+      this.#ipc.stop(),
+      this.#listener.stop(),
+      this.#udp.close(),
+      this.#network.stop(),
+    ])
     await Promise.all([this.#book.close(), this.#history.close()])
     this.#resolveStopped()
   }

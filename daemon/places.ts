@@ -17,6 +17,8 @@ export interface Places {
   readonly invites: string
   /** What the credentials of the relay follow from. */
   readonly relaySecret: string
+  /** What whoever reads the metrics over HTTP has to show. */
+  readonly metricsToken: string
   /** Chat lines. */
   readonly chat: string
   readonly inbox: string
@@ -68,6 +70,7 @@ function layOut({ home, system = false, env, platform, userHome }: PlaceQuery): 
     accounts: join(folders.data, 'accounts.json'),
     invites: join(folders.data, 'invites.json'),
     relaySecret: join(folders.data, 'relay-secret.json'),
+    metricsToken: join(folders.data, 'metrics.token'),
     chat: join(folders.data, 'chat.jsonl'),
     inbox: join(folders.data, 'inbox'),
     hubCertificate: join(folders.data, 'hub.pem'),

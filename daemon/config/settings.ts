@@ -433,6 +433,15 @@ export const SETTINGS = {
     maxLength: 1024,
     about: 'Hubs to join wherever they are: `IP`, `IP:PORT` or a ticket.',
   },
+  'metrics.port': {
+    restart: true,
+    type: 'integer',
+    default: 0,
+    min: 0,
+    max: 65_535,
+    about:
+      'Serve the metrics over HTTP on this port of 127.0.0.1, to whoever shows the token in the file `metrics.token` beside the identity; 0 for not at all.',
+  },
   'hub.max-clients': {
     restart: true,
     type: 'integer',

@@ -1,4 +1,5 @@
 import { basename, dirname } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import Conf from 'conf'
 import { PartylineError } from '../errors.ts'
 import { fileError } from '../file-error.ts'
@@ -21,32 +22,30 @@ interface SettingRow {
 
 /** The settings file: values by key, written atomically, mode 0600. A file that cannot be read is left as it is. */
 export class SettingsStore {
-  readonly #conf: Conf<Record<string, Value>>
+  #conf: Conf<Record<string, Value>>
+  readonly #listeners = new Set<() => void>()
 
   private constructor(conf: Conf<Record<string, Value>>) {
     this.#conf = conf
+    this.#tellOfChanges()
   }
 
   /** Reads the file, which need not exist. Throws `local.settings-damaged`, naming file and key, or `local.permission`. */
   static open(file: string): SettingsStore {
-    return attempt(
-      file,
-      () =>
-        new SettingsStore(
-          new Conf<Record<string, Value>>({
-            cwd: dirname(file),
-            configName: basename(file),
-            fileExtension: '',
-            // Every read goes through this check: at start, and before every write, which begins with what the file holds.
-            deserialize: (text) => checkText(file, text),
-            // Keys have dots in them; they are names, not paths.
-            accessPropertiesByDotNotation: false,
-            clearInvalidConfig: false,
-            configFileMode: 0o600,
-            cache: true,
-          }),
-        ),
-    )
+    return new SettingsStore(read(file))
+  }
+
+  /**
+   * Takes up what somebody wrote into the file, and gives the keys whose values are others now. Throws as `open` does, and what was
+   * known before goes on counting.
+   */
+  reload(): readonly SettingKey[] {
+    const before = new Map(this.list().map(({ key, value }) => [key, value]))
+    this.#conf = read(this.#conf.path)
+    this.#tellOfChanges()
+    const changed = this.list().filter(({ key, value }) => !isDeepStrictEqual(value, before.get(key)))
+    if (changed.length > 0) for (const listener of this.#listeners) listener()
+    return changed.map(({ key }) => key as SettingKey)
   }
 
   get<K extends SettingKey>(key: K): SettingValues[K] {
@@ -72,7 +71,14 @@ export class SettingsStore {
 
   /** Calls `listener` after a change of any setting; returns the way to stop that. */
   onChange(listener: () => void): () => void {
-    return this.#conf.onDidAnyChange(listener)
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  #tellOfChanges(): void {
+    this.#conf.onDidAnyChange(() => {
+      for (const listener of this.#listeners) listener()
+    })
   }
 
   list(): SettingRow[] {
@@ -89,6 +95,25 @@ export class SettingsStore {
       }
     })
   }
+}
+
+function read(file: string): Conf<Record<string, Value>> {
+  return attempt(
+    file,
+    () =>
+      new Conf<Record<string, Value>>({
+        cwd: dirname(file),
+        configName: basename(file),
+        fileExtension: '',
+        // Every read goes through this check: at start, and before every write, which begins with what the file holds.
+        deserialize: (text) => checkText(file, text),
+        // Keys have dots in them; they are names, not paths.
+        accessPropertiesByDotNotation: false,
+        clearInvalidConfig: false,
+        configFileMode: 0o600,
+        cache: true,
+      }),
+  )
 }
 
 /** True when a running daemon takes the setting up only at its next start. */

@@ -1,7 +1,7 @@
 import type { Registry } from 'prom-client'
-import type { SessionFacts } from './session/session.ts'
-import type { SessionStatistics } from './session/statistics.ts'
-import type { Milliseconds } from './types.ts'
+import type { SessionFacts } from '../session/session.ts'
+import type { SessionStatistics } from '../session/statistics.ts'
+import type { Milliseconds } from '../types.ts'
 
 /** Sessions that get metrics of their own, and characters of the peer id in their label. */
 const MAX_SESSIONS = 256

@@ -1,8 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { type MetricsSource, renderMetrics } from '../daemon/metrics.ts'
-import { SessionMeter } from '../daemon/session/meter.ts'
-import type { SessionFacts } from '../daemon/session/session.ts'
-import type { PeerId } from '../daemon/types.ts'
+import { type MetricsSource, renderMetrics } from '../../daemon/metrics/metrics.ts'
+import { SessionMeter } from '../../daemon/session/meter.ts'
+import type { SessionFacts } from '../../daemon/session/session.ts'
+import type { PeerId } from '../../daemon/types.ts'
 
 const facts = (peer: string): SessionFacts => ({
   id: 's',
@@ -83,4 +84,12 @@ test('metrics of sessions are bounded, their number is told', async () => {
   const values = parse((await renderMetrics({ ...SOURCE, sessions })).text)
   expect([...values.keys()].filter((name) => name.startsWith('partyline_session_streams'))).toHaveLength(256)
   expect(values.get('partyline_sessions{route="lan",state="open"}')).toBe(300)
+})
+
+test('the dashboard asks for nothing that is not told', async () => {
+  const file = new URL('../../packaging/grafana/partyline.json', import.meta.url)
+  const asked = new Set(readFileSync(file, 'utf8').match(/partyline_\w+/g))
+  const { text } = await renderMetrics(SOURCE)
+  const told = new Set(text.match(/^# TYPE (partyline_\w+)/gm)?.map((line) => line.slice('# TYPE '.length)))
+  expect([...asked].filter((name) => !told.has(name))).toEqual([])
 })
