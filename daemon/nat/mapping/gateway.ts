@@ -38,8 +38,9 @@ export async function findGateways(
 type Routes = Readonly<Record<4 | 6, readonly DefaultRoute[]>>
 
 async function linuxRoutes(read: ReadFile): Promise<Routes> {
+  // Not /proc/net, a link to it, which a system service does not see where it sees no more of /proc than processes.
   const [four, six] = await Promise.all(
-    ['/proc/net/route', '/proc/net/ipv6_route'].map((file) => read(file).catch(() => '')),
+    ['/proc/self/net/route', '/proc/self/net/ipv6_route'].map((file) => read(file).catch(() => '')),
   )
   return { 4: parseRoutes(four ?? ''), 6: parseIPv6Routes(six ?? '') }
 }

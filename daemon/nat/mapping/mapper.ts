@@ -12,7 +12,7 @@ import { PortMapping } from './port-mapping.ts'
 import type { Gateway, MappedTransport, MappingProtocol, MappingProtocolName } from './protocol.ts'
 
 /** How long routers have to take back what they granted, at the end. */
-const CLOSING: Milliseconds = 1000
+const CLOSING: Milliseconds = 2000
 /**
  * When it is looked who the routers are: a network that has just come is left in peace for a moment, since addresses and routes follow each other,
  * some of them late; and nobody tells of another route.
@@ -151,7 +151,7 @@ export class PortMapper implements CandidateSource {
     this.#lookLater()
   }
 
-  /** Gives all back; resolves when that is done, or after a second. Safe to call twice. */
+  /** Gives all back; resolves when that is done, or after two seconds. Safe to call twice. */
   async close(): Promise<void> {
     this.#isClosed = true
     this.#timer?.cancel()
