@@ -12,10 +12,12 @@ export const ROOMY_HEAP = [
 
 /**
  * Replaces this process by itself with these options, which count only from the start on: same process id, same standard streams. Does nothing
- * where it has them already, where the system cannot do it (Windows), or where a parent holds a channel to it, which would be lost.
+ * where it has them already, where the system cannot do it (Windows), or where a parent holds a channel to it or a service manager sockets, which
+ * would be lost.
  */
 export function ensureRoomyHeap({ execArgv, execPath, argv, env, execve, channel }: NodeJS.Process): void {
-  if (ROOMY_HEAP.every((option) => execArgv.includes(option)) || execve === undefined || channel) return
+  if (ROOMY_HEAP.every((option) => execArgv.includes(option)) || execve === undefined || channel || env.LISTEN_FDS)
+    return
   if (process.platform === 'win32') return
   execve(execPath, [execPath, ...ROOMY_HEAP, ...execArgv, ...argv.slice(1)], env)
 }

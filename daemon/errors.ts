@@ -134,6 +134,46 @@ export const ERRORS = {
     meaning: 'The list of invitations cannot be read; it was left as it is.',
     hint: 'Restore invites.json from a backup, or move it away: the tickets given out are void then.',
   },
+  'local.bad-activation': {
+    exit: 1,
+    meaning: 'The sockets that the service manager handed over are not the ones a daemon takes.',
+    hint: 'In the socket unit, write FileDescriptorName=app for the app socket, or control for that of the owner.',
+  },
+  'local.no-service-manager': {
+    exit: 1,
+    meaning: 'This system has no service manager that Partyline knows, or it does not answer.',
+    hint: 'Run `partyline daemon` from what starts programs here.',
+  },
+  'local.service-installed': {
+    exit: 1,
+    meaning: 'The service is installed already.',
+    hint: 'Run `partyline service start`, or `partyline service uninstall` first.',
+  },
+  'local.service-missing': {
+    exit: 4,
+    meaning: 'The service is not installed.',
+    hint: 'Run `partyline service install`.',
+  },
+  'local.service-failed': {
+    exit: 1,
+    meaning: 'The service manager did not do what was asked.',
+    hint: 'See `partyline service logs`.',
+  },
+  'local.not-root': {
+    exit: 1,
+    meaning: 'Only root may do this.',
+    hint: 'Run it with sudo, or with --user for a service of your own.',
+  },
+  'local.private-program': {
+    exit: 1,
+    meaning: 'The program lies where a system service cannot read it.',
+    hint: 'Install Partyline from a package or below /opt, or use --user.',
+  },
+  'local.state-newer': {
+    exit: 1,
+    meaning: 'A file of this host was written by a later version.',
+    hint: 'Install that version again; or move the file away, and begin without what it holds.',
+  },
   'local.path-too-long': {
     exit: 1,
     meaning: 'The path of the socket is longer than the system allows.',

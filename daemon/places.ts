@@ -86,6 +86,15 @@ function layOut({ home, system = false, env, platform, userHome }: PlaceQuery): 
     const suffix = createHash('sha256').update(folder.toLowerCase()).digest('hex').slice(0, 16)
     return { ...places, appSocket: `${pipes.appSocket}-${suffix}`, controlSocket: `${pipes.controlSocket}-${suffix}` }
   }
+  if (system && platform === 'win32') {
+    const data = join(env.ProgramData ?? 'C:\\ProgramData', 'partyline')
+    return { ...within({ home: data, config: data, data, sockets: data }), ...pipes }
+  }
+  if (system && platform === 'darwin') {
+    // macOS empties /var/run at every start, and only root may make a folder there.
+    const data = '/Library/Application Support/partyline'
+    return within({ home: data, config: data, data, sockets: data })
+  }
   if (platform === 'win32') {
     const data = join(env.LOCALAPPDATA ?? join(userHome, 'AppData', 'Local'), 'partyline')
     const config = join(env.APPDATA ?? join(userHome, 'AppData', 'Roaming'), 'partyline')

@@ -3,12 +3,13 @@ import type { Clock } from '../daemon/clock.ts'
 import { PartylineError } from '../daemon/errors.ts'
 import type { Logger } from '../daemon/logger.ts'
 import type { Refusals } from '../daemon/refusals.ts'
+import type { InheritedSockets } from '../daemon/service/environment.ts'
 import type { Handlers, Publish } from './api.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
 import { EVENTS, type Topic } from './methods.ts'
-import { listenOn } from './socket-files.ts'
+import { listenOn, listenOnInherited } from './socket-files.ts'
 
 /** Apps connected at a time. */
 export const MAX_CONNECTIONS = 1024
@@ -28,6 +29,15 @@ interface ServerOptions {
   readonly refusals: Refusals
 }
 
+interface SocketPlaces {
+  readonly app: string
+  readonly control: string
+  /** Permissions of the app socket: 0600, or 0660 for a system service and its group. */
+  readonly appMode: number
+  /** Sockets that a service manager opened at these places, as file descriptors. */
+  readonly inherited?: InheritedSockets | undefined
+}
+
 /** The daemon's two sockets: one for apps, one for the owner. */
 export class IpcServer {
   readonly #options: ServerOptions
@@ -43,10 +53,10 @@ export class IpcServer {
     this.#context = { ...options, lastEvent: () => this.#seq }
   }
 
-  /** `appMode`: permissions of the app socket (0600, or 0660 for a system service and its group). */
-  async listen(sockets: { app: string; control: string; appMode: number }): Promise<void> {
-    await this.#open(sockets.control, 0o600, true)
-    await this.#open(sockets.app, sockets.appMode, false)
+  /** Both sockets accept when this resolves. */
+  async listen({ app, control, appMode, inherited = {} }: SocketPlaces): Promise<void> {
+    await this.#open(control, 0o600, true, inherited.control)
+    await this.#open(app, appMode, false, inherited.app)
   }
 
   /** How many apps are connected. */
@@ -78,10 +88,11 @@ export class IpcServer {
     )
   }
 
-  async #open(path: string, mode: number, owner: boolean): Promise<void> {
+  async #open(path: string, mode: number, owner: boolean, descriptor: number | undefined): Promise<void> {
     const server = createServer({ allowHalfOpen: true }, (socket) => this.#admit(socket, owner))
     this.#servers.push(server)
-    await listenOn(server, path, mode)
+    if (descriptor === undefined) await listenOn(server, path, mode)
+    else await listenOnInherited(server, descriptor)
     server.on('error', (error) =>
       this.#options.logger.warn('a socket reports an error', { path, error: error.message }),
     )

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { fstatSync } from 'node:fs'
 import { chmod, lstat, rm } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 import { PartylineError } from '../daemon/errors.ts'
@@ -30,6 +31,18 @@ export async function listenOn(server: Server, path: string, mode: number): Prom
       `${path}: ${message}`,
       { cause: error },
     )
+  }
+}
+
+/** Listens on a socket that a service manager opened, bound, and keeps: nothing is removed or made, and its file stays when the daemon ends. */
+export async function listenOnInherited(server: Server, descriptor: number): Promise<void> {
+  try {
+    if (!fstatSync(descriptor).isSocket()) throw new Error('it is no socket')
+    server.listen({ fd: descriptor, backlog: BACKLOG })
+    await once(server, 'listening')
+  } catch (error) {
+    const { message } = error as Error
+    throw new PartylineError('local.bad-activation', `descriptor ${descriptor}: ${message}`, { cause: error })
   }
 }
 
