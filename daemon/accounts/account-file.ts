@@ -1,9 +1,8 @@
-import { readFile, stat } from 'node:fs/promises'
-import writeFileAtomic from 'write-file-atomic'
+import { stat } from 'node:fs/promises'
 import { z } from 'zod'
-import { parseJsonText } from '../config/json-text.ts'
 import { PartylineError } from '../errors.ts'
 import { fileError } from '../file-error.ts'
+import { readState, writeState } from '../state/state-file.ts'
 import { isUserJid } from '../xmpp/user-jid.ts'
 
 /** Accounts of one host. */
@@ -31,37 +30,29 @@ export type Account = z.output<typeof account>
  * leaves the file as it is; no message has a password in it.
  */
 export async function readAccounts(file: string): Promise<readonly Account[]> {
-  let text: string
-  try {
-    if (process.platform !== 'win32' && ((await stat(file)).mode & 0o077) !== 0)
-      throw new PartylineError('local.accounts-exposed', `${file} can be read by other users`, {
-        hint: `Run: chmod 600 ${file}`,
-      })
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw error instanceof PartylineError ? error : fileError(file, error)
-  }
-  const { data, error } = stored.safeParse(readJson(text))
-  if (data) return data.accounts
-  const where = error.issues[0]?.path.join('.') ?? ''
-  throw new PartylineError('local.accounts-damaged', `${file}: ${where || 'it'} is not as it was written`)
+  if (process.platform !== 'win32') await checkPrivate(file)
+  const content = await readState(file, {
+    version: 1,
+    schema: stored,
+    // Why it is damaged would quote it.
+    damaged: () =>
+      new PartylineError('local.accounts-damaged', `${file} is not as it was written, and was left as it is`),
+  })
+  return content?.accounts ?? []
 }
 
 /** Flushed to disk and renamed into place, mode 0600. Rejects with `local.file` or `local.permission`. */
-export async function writeAccounts(file: string, accounts: readonly Account[]): Promise<void> {
-  try {
-    await writeFileAtomic(file, `${JSON.stringify({ version: 1, accounts }, null, 1)}\n`, { mode: 0o600 })
-  } catch (error) {
-    throw fileError(file, error)
-  }
+export function writeAccounts(file: string, accounts: readonly Account[]): Promise<void> {
+  return writeState(file, { version: 1, accounts })
 }
 
-/** What is no JSON reads as nothing: its error would quote the text. */
-function readJson(text: string): unknown {
-  try {
-    return parseJsonText(text)
-  } catch {
-    return undefined
-  }
+async function checkPrivate(file: string): Promise<void> {
+  const { mode } = await stat(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return { mode: 0 }
+    throw fileError(file, error)
+  })
+  if ((mode & 0o077) !== 0)
+    throw new PartylineError('local.accounts-exposed', `${file} can be read by other users`, {
+      hint: `Run: chmod 600 ${file}`,
+    })
 }

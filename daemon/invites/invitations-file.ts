@@ -1,10 +1,7 @@
-import { readFile } from 'node:fs/promises'
-import writeFileAtomic from 'write-file-atomic'
 import { z } from 'zod'
-import { parseJsonText } from '../config/json-text.ts'
 import { PartylineError } from '../errors.ts'
-import { fileError } from '../file-error.ts'
 import { isPeerId } from '../identity/peer-id.ts'
+import { readState, writeState } from '../state/state-file.ts'
 import type { PeerId } from '../types.ts'
 
 /** Most invitations kept, and most uses of one. */
@@ -35,28 +32,17 @@ const stored = z.object({ version: z.literal(1), invitations: z.array(invitation
 /** One that was given out. It holds no secret: `Secrets` makes that of the id. */
 export type Invitation = z.output<typeof invitation>
 
-/** The invitations in a file, none when there is no file. Throws `local.invites-damaged`, and leaves the file as it is. */
+/** The invitations in a file, none when there is no file. Throws `local.invites-damaged` and as `readState`, and leaves the file as it is. */
 export async function readInvitations(file: string): Promise<Invitation[]> {
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw fileError(file, error)
-  }
-  try {
-    return stored.parse(parseJsonText(text)).invitations
-  } catch (error) {
-    const what = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message
-    throw new PartylineError('local.invites-damaged', `${file}: ${what}; the file was left as it is`, { cause: error })
-  }
+  const content = await readState(file, {
+    version: 1,
+    schema: stored,
+    damaged: (why) => new PartylineError('local.invites-damaged', `${file}: ${why}; the file was left as it is`),
+  })
+  return content?.invitations ?? []
 }
 
-/** Flushed to disk and renamed into place, mode 0600. */
-export async function writeInvitations(file: string, invitations: readonly Invitation[]): Promise<void> {
-  try {
-    await writeFileAtomic(file, `${JSON.stringify({ version: 1, invitations }, null, 1)}\n`, { mode: 0o600 })
-  } catch (error) {
-    throw fileError(file, error)
-  }
+/** Flushed to disk and renamed into place, mode 0600. Rejects with `local.file` or `local.permission`. */
+export function writeInvitations(file: string, invitations: readonly Invitation[]): Promise<void> {
+  return writeState(file, { version: 1, invitations })
 }

@@ -1,11 +1,8 @@
-import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
-import writeFileAtomic from 'write-file-atomic'
 import { z } from 'zod'
-import { parseJsonText } from '../config/json-text.ts'
 import { PartylineError } from '../errors.ts'
-import { fileError } from '../file-error.ts'
 import { isPeerId } from '../identity/peer-id.ts'
+import { readState, writeState } from '../state/state-file.ts'
 import type { PeerId } from '../types.ts'
 import { NO_POLICY, peerPolicy } from './peer-policy.ts'
 import { PeerRecord } from './peer-record.ts'
@@ -31,32 +28,25 @@ const stored = z.object({
   ),
 })
 
-/** The records of a book file, none when there is no file. Throws `local.peers-damaged`, and leaves the file as it is. */
+/** The records of a book file, none when there is no file. Throws `local.peers-damaged` and as `readState`, and leaves the file as it is. */
 export async function readBook(file: string): Promise<PeerRecord[]> {
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw fileError(file, error)
-  }
-  try {
-    return stored.parse(parseJsonText(text)).peers.map((entry) => {
-      const record = new PeerRecord(entry.id)
-      record.name = entry.name
-      record.petname = entry.petname
-      record.trust = entry.trust
-      record.lastSeen = entry.lastSeen
-      record.proven = entry.proven
-      record.restoreRemembered(entry.addresses)
-      record.ways = entry.ways
-      record.policy = entry.policy
-      return record
-    })
-  } catch (error) {
-    const what = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message
-    throw new PartylineError('local.peers-damaged', `${file}: ${what}; the file was left as it is`, { cause: error })
-  }
+  const content = await readState(file, {
+    version: 1,
+    schema: stored,
+    damaged: (why) => new PartylineError('local.peers-damaged', `${file}: ${why}; the file was left as it is`),
+  })
+  return (content?.peers ?? []).map((entry) => {
+    const record = new PeerRecord(entry.id)
+    record.name = entry.name
+    record.petname = entry.petname
+    record.trust = entry.trust
+    record.lastSeen = entry.lastSeen
+    record.proven = entry.proven
+    record.restoreRemembered(entry.addresses)
+    record.ways = entry.ways
+    record.policy = entry.policy
+    return record
+  })
 }
 
 /** Writes what is worth keeping: flushed to disk and renamed into place, mode 0600. */
@@ -72,5 +62,5 @@ export async function writeBook(file: string, records: Iterable<PeerRecord>): Pr
     ways: told,
     ...(Object.keys(policy).length > 0 && { policy }),
   }))
-  await writeFileAtomic(file, `${JSON.stringify({ version: 1, peers }, null, 1)}\n`, { mode: 0o600 })
+  await writeState(file, { version: 1, peers })
 }

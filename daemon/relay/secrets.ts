@@ -1,9 +1,7 @@
-import { readFile } from 'node:fs/promises'
-import writeFileAtomic from 'write-file-atomic'
 import { z } from 'zod'
-import { parseJsonText } from '../config/json-text.ts'
-import { fileError } from '../file-error.ts'
+import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import { readState, writeState } from '../state/state-file.ts'
 import type { UnixMilliseconds } from '../types.ts'
 import { LONGEST_LIFE } from './credentials.ts'
 
@@ -33,14 +31,16 @@ export class RelaySecrets {
     this.#options = options
   }
 
-  /** Reads the file. One that is missing or damaged is written anew: whoever had credentials gets others. Throws `local.file`. */
+  /** Reads the file. One that is missing or damaged is written anew: whoever had credentials gets others. Throws `local.file` or `local.state-newer`. */
   async open(): Promise<void> {
     const { file, logger } = this.#options
+    const damaged = (why: string): PartylineError => new PartylineError('local.file', `${file}: ${why}`)
     try {
-      this.#use(stored.parse(parseJsonText(await readFile(file, 'utf8'))).secrets)
+      const content = await readState(file, { version: 1, schema: stored, damaged })
+      if (content) this.#use(content.secrets)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-        logger.warn('the secret of the relay cannot be read and is made anew', { file })
+      if (toPartylineError(error).code === 'local.state-newer') throw error
+      logger.warn('the secret of the relay cannot be read and is made anew', { file })
     }
     await this.renew()
   }
@@ -59,11 +59,7 @@ export class RelaySecrets {
     if (current && now < current.since + LONGEST_LIFE && current.since <= now + LONGEST_LIFE) return
     const made = { key: random(SIZE).toString('base64'), since: now }
     const secrets = current ? [made, current] : [made]
-    try {
-      await writeFileAtomic(file, `${JSON.stringify({ version: 1, secrets })}\n`, { mode: 0o600 })
-    } catch (error) {
-      throw fileError(file, error)
-    }
+    await writeState(file, { version: 1, secrets })
     this.#use(secrets)
   }
 

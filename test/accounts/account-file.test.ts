@@ -28,7 +28,7 @@ test('a file that others can read is refused', async () => {
 
 test.each([
   ['no JSON', '{"password":"correct horse"'],
-  ['another version', '{"version":2,"accounts":[]}'],
+  ['no version', '{"accounts":[]}'],
   ['an address that is none', JSON.stringify({ version: 1, accounts: [{ ...ACCOUNT, jid: 'anna' }] })],
   ['too many', JSON.stringify({ version: 1, accounts: Array.from({ length: 9 }, () => ACCOUNT) })],
 ])('%s is refused, left as it is, and quoted nowhere', async (_, text) => {
