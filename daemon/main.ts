@@ -63,6 +63,7 @@ import { StreamService } from './services/streams.ts'
 import { WaysExchange } from './services/ways-exchange.ts'
 import { SessionManager } from './session/session-manager.ts'
 import { SessionSignaller } from './signaling/session-signaller.ts'
+import { removeLeftovers } from './state/leftovers.ts'
 import type { Milliseconds } from './types.ts'
 import { VERSION } from './version.ts'
 import { Xmpp } from './xmpp/xmpp.ts'
@@ -123,6 +124,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   await preparePlaces(places)
   const lock = await acquireHomeLock(places.lock)
   try {
+    await removeLeftovers(places)
     const daemon = await Daemon.build(options, places)
     await daemon.start()
     void daemon.stopped.then(() => lock.release())

@@ -1,7 +1,6 @@
 import type { PeerView } from '../../ipc/methods.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { PartylineError } from '../errors.ts'
-import { fileError } from '../file-error.ts'
 import { cleanName } from '../identity/host-name.ts'
 import { isPeerId } from '../identity/peer-id.ts'
 import type { Logger } from '../logger.ts'
@@ -475,7 +474,7 @@ export class PeerBook {
       )
     } catch (error) {
       this.#unsaved = true
-      throw fileError(file, error)
+      throw error
     }
   }
 }
