@@ -14,6 +14,7 @@ import { policyCommands } from './commands/policy.ts'
 import { presenceCommand } from './commands/presence.ts'
 import { relayCommands } from './commands/relay.ts'
 import { reportCommand } from './commands/report.ts'
+import { serviceCommands, serviceGroup } from './commands/service.ts'
 import { connectCommand, disconnectCommand, pingCommand } from './commands/sessions.ts'
 import { configCommands } from './commands/settings.ts'
 import { startCommand } from './commands/start.ts'
@@ -53,6 +54,7 @@ export const commands: readonly Command[] = [
   ...friendCommands,
   ...policyCommands,
   ...relayCommands,
+  ...serviceCommands,
   ...configCommands,
   metricsCommand,
   rpcCommand,
@@ -77,5 +79,6 @@ export const groups: readonly CommandGroup[] = [
     about: 'Relays for trusted peers, as a STUN and TURN server.',
     example: 'partyline relay start',
   },
+  serviceGroup,
   { name: 'config', about: 'Shows and changes settings.', example: 'partyline config set name den-pc' },
 ]

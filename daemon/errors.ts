@@ -154,6 +154,11 @@ export const ERRORS = {
     meaning: 'The service is not installed.',
     hint: 'Run `partyline service install`.',
   },
+  'local.service-packaged': {
+    exit: 1,
+    meaning: 'The service came with a package, and goes with it.',
+    hint: 'Remove the package, `apt remove partyline` say.',
+  },
   'local.service-failed': {
     exit: 1,
     meaning: 'The service manager did not do what was asked.',

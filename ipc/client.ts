@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PartylineError } from '../daemon/errors.ts'
@@ -22,7 +23,7 @@ import { type Encoding, SocketClient } from './socket-client.ts'
 export interface ConnectOptions {
   /** What the app calls itself, at most 64 characters. */
   readonly app: string
-  /** The daemon's `--home`; `PARTYLINE_HOME` or the platform's folders otherwise. */
+  /** The daemon's `--home`; `PARTYLINE_HOME` or the platform's folders otherwise, and then the machine's service. */
   readonly home?: string | undefined
   /** A socket's path, in place of `home`. */
   readonly socket?: string
@@ -363,7 +364,23 @@ function isAway(error: unknown): boolean {
   return error instanceof PartylineError && ['local.no-daemon', 'local.closed', 'local.stopping'].includes(error.code)
 }
 
+/** The socket of this user's daemon; of the machine's service where there is one, and no daemon of the user's own. */
 function socketPath({ home, control }: ConnectOptions): string {
-  const places = resolvePlaces({ home, env: process.env, platform: process.platform, userHome: homedir() })
-  return control ? places.controlSocket : places.appSocket
+  const pick = (system: boolean): string => {
+    const places = resolvePlaces({ home, system, env: process.env, platform: process.platform, userHome: homedir() })
+    return control ? places.controlSocket : places.appSocket
+  }
+  const [own, shared] = [pick(false), pick(true)]
+  // One and the same with a home that was given, and for the pipes of Windows.
+  return own === shared || isThere(own) || !isThere(shared) ? own : shared
+}
+
+/** True also for a socket in a folder that this user may not look into: connecting tells so. */
+function isThere(path: string): boolean {
+  try {
+    statSync(path)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES'
+  }
 }

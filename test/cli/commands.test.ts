@@ -12,6 +12,7 @@ const PROMISED = [
 ]
   .join(' ')
   .split(' ')
+  .concat(['install', 'uninstall', 'status', 'start', 'stop', 'logs'].map((verb) => `service ${verb}`))
   .concat(['config list', 'config get', 'config set', 'config reset'])
   .concat(['hub start', 'hub status', 'hub stop', 'hub pin', 'hub join', 'hub leave'])
   .concat(['relay start', 'relay stop', 'relay status', 'relay credentials'])

@@ -18,7 +18,10 @@ export function debianMissing(): string | undefined {
 
 /** The root folder of a Debian with these packages; made once for a machine, and never changed by what boots it. */
 export async function debianRoot(packages: readonly string[] = []): Promise<string> {
-  const key = createHash('sha256').update(['bookworm', ...packages].join()).digest('hex').slice(0, 12)
+  const key = createHash('sha256')
+    .update(['bookworm', ...packages].join())
+    .digest('hex')
+    .slice(0, 12)
   const root = join(tmpdir(), `partyline-debian-${key}`)
   const { code, stdout, stderr } = await run(['make', root, ...packages], {}, MAKING)
   if (code !== 0) throw new Error(`a Debian could not be made: ${stdout}${stderr}`)
