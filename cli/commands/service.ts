@@ -77,7 +77,7 @@ export function createServiceCommands(machineOf: (context: Context) => Machine):
         const { manager, scope } = await chosen(context, given)
         await manager.uninstall()
         context.emit({ manager: manager.name, scope })
-        context.say('uninstalled')
+        context.say('uninstalled; settings, identity and what was received stay where they are')
       },
     },
     {

@@ -17,7 +17,8 @@ const HIDDEN = ['/home', '/root', '/run/user', '/tmp', '/var/tmp']
 const PROPERTIES = [
   'LoadState',
   'ActiveState',
-  'StateChangeTimestamp',
+  'ActiveEnterTimestamp',
+  'InactiveEnterTimestamp',
   'MainPID',
   'User',
   'NRestarts',
@@ -74,11 +75,12 @@ export class Systemd implements ServiceManager {
   async state(): Promise<ServiceState> {
     const shown = await this.#show()
     const pid = Number(shown.MainPID)
+    const running = shown.ActiveState === 'active' || shown.ActiveState === 'reloading'
     return {
       installed: shown.LoadState !== 'not-found',
-      running: shown.ActiveState === 'active' || shown.ActiveState === 'reloading',
+      running,
       state: shown.ActiveState,
-      since: unixTime(shown.StateChangeTimestamp),
+      since: unixTime(running ? shown.ActiveEnterTimestamp : shown.InactiveEnterTimestamp),
       pid: pid > 0 ? pid : null,
       user: shown.User || (this.#isSystem ? 'root' : this.#machine.userName),
       restarts: /^\d+$/.test(shown.NRestarts) ? Number(shown.NRestarts) : null,
@@ -181,7 +183,7 @@ export class Systemd implements ServiceManager {
   }
 }
 
-/** `@1795466758`, as date and time. */
+/** `@1795466758`, as date and time; null for none. */
 function unixTime(text = ''): string | null {
   const [, seconds] = /^@(\d+)$/.exec(text) ?? []
   return seconds ? new Date(Number(seconds) * 1000).toISOString() : null
