@@ -15,9 +15,9 @@ export function formatJournalLine({ level, part, message, facts }: LogEntry): st
 }
 
 function formatValue(value: unknown): string {
-  if (typeof value !== 'string') return JSON.stringify(value) ?? 'null'
+  if (typeof value === 'string' && /^[^\s"=\p{Cc}]+$/u.test(value)) return value
   // JSON escapes line ends; DEL and the C1 controls it leaves, which terminals obey, become spaces.
-  return /^[^\s"=\p{Cc}]+$/u.test(value) ? value : JSON.stringify(value).replaceAll(/\p{Cc}/gu, ' ')
+  return (JSON.stringify(value) ?? 'null').replaceAll(/\p{Cc}/gu, ' ')
 }
 
 /** True when a descriptor is the stream that `JOURNAL_STREAM` tells of, and not one that it was redirected to. */

@@ -41,7 +41,7 @@ open(my $file, '>', "$state/set-id") or die;
 close $file;
 told('set-user-id-bit', chmod(04755, "$state/set-id"));
 unlink "$state/set-id";
-my @homes = opendir(my $homes, '/home') ? grep { !/^\./ } readdir $homes : ();
+my @homes = glob '/home/*';
 told('see-home', scalar @homes);
 told('see-init', -d '/proc/1');
 told('see-kernel-facts', -e '/proc/meminfo');
