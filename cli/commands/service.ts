@@ -3,7 +3,7 @@ import { connect } from '../../ipc/client.ts'
 import type { Command, CommandGroup, Context, Given } from '../command.ts'
 import { text } from '../command.ts'
 import { duration, printable, size, table } from '../format.ts'
-import type { ServiceHealth } from '../service/health.ts'
+import { type ServiceHealth, serviceHealth, servicePlaces } from '../service/health.ts'
 import { type Machine, thisMachine } from '../service/machine.ts'
 import { runningProgram, type Scope, type ServiceManager, serviceManager } from '../service/manager.ts'
 
@@ -74,7 +74,9 @@ export function createServiceCommands(machineOf: (context: Context) => Machine):
       example: 'partyline service uninstall --user',
       json: '{manager,scope}',
       async run(context, given) {
-        const { manager, scope } = await chosen(context, given)
+        const service = await chosen(context, given)
+        const { manager, scope } = service
+        await sayGoodbye(service)
         await manager.uninstall()
         context.emit({ manager: manager.name, scope })
         context.say('uninstalled; settings, identity and what was received stay where they are')
@@ -90,7 +92,6 @@ export function createServiceCommands(machineOf: (context: Context) => Machine):
       json: '{manager,scope,installed,running,state,since,pid,user,restarts,status,sockets:[{name,path,accepts}],daemon,errors:[{at,level,message}]}',
       async run(context, given) {
         const { machine, scope, manager } = await chosen(context, given)
-        const { serviceHealth } = await import('../service/health.ts')
         const health = await serviceHealth({ machine, scope, manager, connect })
         context.emit(health)
         showHealth(context, health)
@@ -118,7 +119,9 @@ export function createServiceCommands(machineOf: (context: Context) => Machine):
       example: 'partyline service stop',
       json: '',
       async run(context, given) {
-        await (await chosen(context, given)).manager.stop()
+        const service = await chosen(context, given)
+        await sayGoodbye(service)
+        await service.manager.stop()
         context.say('stopped')
       },
     },
@@ -152,6 +155,17 @@ export function createServiceCommands(machineOf: (context: Context) => Machine):
 }
 
 export const serviceCommands = createServiceCommands((context) => thisMachine(context.env))
+
+/** Lets the daemon take its leave where its manager does not. */
+async function sayGoodbye({ machine, scope, manager }: Service): Promise<void> {
+  if (!manager.stopsAbruptly) return
+  try {
+    await using client = await connect({ app: 'partyline-cli', socket: servicePlaces(machine, scope).controlSocket })
+    await client.call('daemon.stop', {})
+  } catch {
+    // It does not run, or is not ours: its manager ends it, or says why not.
+  }
+}
 
 async function isInstalled(manager: ServiceManager): Promise<boolean> {
   try {

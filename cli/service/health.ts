@@ -1,4 +1,4 @@
-import { resolvePlaces } from '../../daemon/places.ts'
+import { type Places, resolvePlaces } from '../../daemon/places.ts'
 import type { Client, ConnectOptions } from '../../ipc/client.ts'
 import type { Machine } from './machine.ts'
 import type { LoggedLine, Scope, ServiceManager, ServiceState } from './manager.ts'
@@ -34,15 +34,14 @@ interface HealthQuery {
   readonly connect: (options: ConnectOptions) => Promise<Client>
 }
 
+/** A service has the places of its scope, whatever the shell that asks has set. */
+export function servicePlaces({ env, platform, userHome }: Machine, scope: Scope): Places {
+  return resolvePlaces({ env: { ...env, PARTYLINE_HOME: undefined }, system: scope === 'system', platform, userHome })
+}
+
 export async function serviceHealth({ machine, manager, scope, connect }: HealthQuery): Promise<ServiceHealth> {
   const [state, errors] = await Promise.all([manager.state(), manager.lines(TROUBLES, 'warn')])
-  const { appSocket, controlSocket } = resolvePlaces({
-    // A service has the places of its scope, whatever the shell that asks has set.
-    env: { ...machine.env, PARTYLINE_HOME: undefined },
-    system: scope === 'system',
-    platform: machine.platform,
-    userHome: machine.userHome,
-  })
+  const { appSocket, controlSocket } = servicePlaces(machine, scope)
   // Sockets of a service that does not run are not tried: systemd would start it.
   const tried = async (path: string): Promise<boolean | null> =>
     state.running ? ((await machine.accepts(path)) ?? null) : false

@@ -13,6 +13,7 @@ const USER_IDS = { first: 300, last: 399 }
 /** launchd of macOS: an agent of a user, or a daemon of the machine. Written from launchctl(1) and launchd.plist(5), and not tried on a Mac. */
 export class Launchd implements ServiceManager {
   readonly name = 'launchd'
+  readonly stopsAbruptly = false
   readonly #machine: Machine
   readonly #isSystem: boolean
 

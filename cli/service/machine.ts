@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises'
 import { findPackageJSON } from 'node:module'
 import { connect } from 'node:net'
 import { homedir, userInfo } from 'node:os'
@@ -39,6 +39,8 @@ export interface Machine {
   write(path: string, text: string | Buffer): Promise<void>
   /** Removes a file or folder, which need not exist. */
   remove(path: string): Promise<void>
+  /** Removes a folder that nothing is left in. */
+  removeEmpty(folder: string): Promise<void>
   /** Whether somebody accepts connections on this socket; undefined where this user may not try. */
   accepts(path: string): Promise<boolean | undefined>
 }
@@ -65,6 +67,8 @@ export function thisMachine(env: NodeJS.ProcessEnv): Machine {
         await writeFile(path, text, { mode: 0o644 })
       }),
     remove: (path) => attempt(path, () => rm(path, { recursive: true, force: true })),
+    // Somebody else's files in it are a reason to leave it.
+    removeEmpty: (folder) => rmdir(folder).catch(() => {}),
     accepts,
   }
 }

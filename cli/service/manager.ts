@@ -36,6 +36,8 @@ export interface ServiceState {
 /** A service manager, for the service of one scope. */
 export interface ServiceManager {
   readonly name: 'systemd' | 'launchd' | 'task scheduler'
+  /** True where `stop` ends the daemon without a word: whoever calls it asks the daemon to end first. */
+  readonly stopsAbruptly: boolean
   /** Makes the service known, starts it now and whenever the machine starts. `program` is the command line of `partyline`. */
   install(program: readonly string[]): Promise<void>
   /** Stops it and removes what `install` made. Settings, identity and everything else of the daemon stay. */

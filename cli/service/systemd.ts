@@ -33,6 +33,7 @@ const LEVELS = ['error', 'error', 'error', 'error', 'warn', 'info', 'info', 'deb
 /** systemd, of the machine or of a user. */
 export class Systemd implements ServiceManager {
   readonly name = 'systemd'
+  readonly stopsAbruptly = false
   readonly #machine: Machine
   readonly #isSystem: boolean
 
@@ -56,6 +57,7 @@ export class Systemd implements ServiceManager {
       throw new PartylineError('local.service-packaged', `${FragmentPath} belongs to a package`)
     await this.#systemctl('disable', '--now', ...this.#units)
     for (const path of this.#made) await this.#machine.remove(path)
+    await this.#machine.removeEmpty(join(this.#folder, `${SERVICE}.d`))
     await this.#systemctl('daemon-reload')
     // A unit that failed is remembered until then; for one that did not, there is nothing to forget.
     await this.#machine.run('systemctl', this.#args('reset-failed', SERVICE))

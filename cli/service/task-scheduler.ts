@@ -8,10 +8,11 @@ import { linesOf } from './text-log.ts'
 
 /**
  * The Task Scheduler of Windows, since Node does not answer the service control manager. Written from the documentation of schtasks.exe and the
- * Task Scheduler's schema, and not tried on Windows. A task is ended without goodbyes; `partyline service stop` asks the daemon first.
+ * Task Scheduler's schema, and not tried on Windows.
  */
 export class TaskScheduler implements ServiceManager {
   readonly name = 'task scheduler'
+  readonly stopsAbruptly = true
   readonly #machine: Machine
   readonly #isSystem: boolean
 
@@ -46,7 +47,8 @@ export class TaskScheduler implements ServiceManager {
 
   async stop(): Promise<void> {
     await this.#expectInstalled()
-    await this.#schtasks('/end')
+    // It fails for a task that has ended, which is what the daemon was asked for.
+    await this.#machine.run('schtasks.exe', ['/end', '/tn', this.#task])
   }
 
   async state(): Promise<ServiceState> {
