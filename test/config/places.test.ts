@@ -73,6 +73,14 @@ describe('places', () => {
     })
   })
 
+  test.each([
+    ['darwin', {}, '/Library/Application Support/partyline/config.json'],
+    ['win32', { ProgramData: 'P:\\Data' }, 'P:\\Data\\partyline\\config.json'],
+    ['win32', {}, 'C:\\ProgramData\\partyline\\config.json'],
+  ] as const)('of a system service on %s are nobody’s', (platform, env, config) => {
+    expect(resolvePlaces({ platform, env, userHome: '/Users/anna', system: true }).config).toBe(config)
+  })
+
   test('on macOS are in the Library', () => {
     expect(resolvePlaces({ ...linux, platform: 'darwin', userHome: '/Users/anna' })).toMatchObject({
       config: '/Users/anna/Library/Preferences/partyline/config.json',

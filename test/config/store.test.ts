@@ -135,6 +135,36 @@ describe('SettingsStore', () => {
     expect(heard).toHaveBeenCalledTimes(1)
   })
 
+  test('takes up what somebody wrote into the file, and tells which settings are others now', () => {
+    const store = SettingsStore.open(file)
+    store.set('name', 'den')
+    const heard = vi.fn()
+    store.onChange(heard)
+    expect(store.reload()).toEqual([])
+    expect(heard).not.toHaveBeenCalled()
+    writeFileSync(file, '{"name":"attic","network.exclude":["tun0"]}')
+    expect(store.reload()).toEqual(['name', 'network.exclude'])
+    expect(store.get('name')).toBe('attic')
+    expect(heard).toHaveBeenCalledTimes(1)
+    // Changes are told of as before.
+    store.set('port', 4000)
+    expect(heard).toHaveBeenCalledTimes(2)
+    rmSync(file)
+    expect(store.reload()).toEqual(['name', 'port', 'network.exclude'])
+    expect(store.get('name')).toBe('')
+  })
+
+  test('goes on with what it knew when the file is damaged', () => {
+    const store = SettingsStore.open(file)
+    store.set('name', 'den')
+    const heard = vi.fn()
+    store.onChange(heard)
+    writeFileSync(file, '{"name":')
+    expect(thrownBy(() => store.reload()).code).toBe('local.settings-damaged')
+    expect(store.get('name')).toBe('den')
+    expect(heard).not.toHaveBeenCalled()
+  })
+
   test('accepts every default as a value', () => {
     const store = SettingsStore.open(file)
     for (const [key, setting] of Object.entries<Setting>(SETTINGS)) store.set(key, setting.default)

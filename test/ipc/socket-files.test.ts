@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { openSync } from 'node:fs'
 import { chmod, stat, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -33,6 +34,18 @@ describe('the sockets', () => {
     expect((await stat(app)).mode & 0o777).toBe(0o660)
     expect((await stat(control)).mode & 0o777).toBe(0o600)
     await server.stop()
+  })
+
+  test('refuse a descriptor that is no socket', async () => {
+    const folder = await temporaryFolder()
+    const places = { app: join(folder, 'a.sock'), control: join(folder, 'c.sock'), appMode: 0o600 }
+    for (const app of [0x7fffff, openSync(import.meta.filename, 'r')]) {
+      const server = bareServer()
+      await expect(server.listen({ ...places, inherited: { app } })).rejects.toMatchObject({
+        code: 'local.bad-activation',
+      })
+      await server.stop()
+    }
   })
 
   test('of two servers the second is refused, and the first undisturbed', async () => {
