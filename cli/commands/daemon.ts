@@ -14,7 +14,8 @@ function parsePort(value: string | undefined): number | undefined {
 export const daemonCommand: Command = {
   name: 'daemon',
   arguments: '',
-  about: 'Runs the daemon in the foreground; logs to stderr.',
+  about:
+    'Runs the daemon in the foreground; logs to stderr; outside a terminal, SIGHUP makes it read its settings again.',
   options: [
     { flags: '--port <n>', about: 'insist on this TCP and UDP port' },
     { flags: '--name <name>', about: 'the name others read, for this run' },

@@ -1,10 +1,10 @@
 import { PartylineError } from '../../daemon/errors.ts'
 import type { LogLevel } from '../../daemon/logger.ts'
-import { ROOMY_HEAP } from '../roomy-heap.ts'
 import { Launchd } from './launchd.ts'
 import type { Machine } from './machine.ts'
 import { Systemd } from './systemd.ts'
 import { TaskScheduler } from './task-scheduler.ts'
+import { serviceCommand } from './templates.ts'
 
 /** Whose service it is: one user's, or the machine's. */
 export type Scope = 'user' | 'system'
@@ -62,5 +62,5 @@ export function serviceManager(machine: Machine, scope: Scope): ServiceManager {
 
 /** The command line of the program that runs now, which is what a service starts. */
 export function runningProgram({ execPath, argv }: Pick<NodeJS.Process, 'execPath' | 'argv'>): readonly string[] {
-  return [execPath, ...ROOMY_HEAP, argv[1] ?? '']
+  return serviceCommand(execPath, argv[1] ?? '')
 }

@@ -1,4 +1,13 @@
 /** Fills the templates of `packaging/`. Each format has its own way to write a word that has special characters in it. */
+import { ROOMY_HEAP } from '../roomy-heap.ts'
+
+/**
+ * The command line of `partyline` for a service: Node's path and that of `cli/main.js`. With the options of V8 in it, the daemon need not replace
+ * itself by itself, at which sockets that were opened for it would be lost.
+ */
+export function serviceCommand(node: string, main: string): readonly string[] {
+  return [node, ...ROOMY_HEAP, main]
+}
 
 /** A systemd unit: `@PROGRAM@` is the command line (systemd.service(5), "Command lines"). */
 export function fillUnit(template: string, program: readonly string[]): string {

@@ -36,21 +36,23 @@ interface Ended {
 
 /** A lab host that runs a whole Debian, with this checkout at `/opt/partyline` and its Node at `/opt/node`. */
 export class Debian implements AsyncDisposable {
-  readonly #env: NodeJS.ProcessEnv
   readonly host: string
+  readonly #env: NodeJS.ProcessEnv
+  readonly #options: readonly string[]
 
-  private constructor(host: string, env: NodeJS.ProcessEnv) {
+  private constructor(host: string, env: NodeJS.ProcessEnv, options: readonly string[]) {
     this.host = host
     this.#env = env
+    this.#options = options
   }
 
   /** Boots it, and returns when systemd has started everything. `options` are systemd-nspawn's. */
   static async boot(lab: Lab, host: string, root: string, options: readonly string[] = []): Promise<Debian> {
     const env = { LAB: basename(lab.folder), LAB_HOME: dirname(lab.folder) }
     const binds = [`--bind-ro=${CHECKOUT}:/opt/partyline`, `--bind-ro=${process.execPath}:/opt/node`]
-    const { code, stdout, stderr } = await run(['start', host, root, ...binds, ...options], env, BOOTING)
-    if (code !== 0) throw new Error(`${host} does not boot: ${stdout}${stderr}`)
-    return new Debian(host, env)
+    const debian = new Debian(host, env, [root, ...binds, ...options])
+    await debian.#start()
+    return debian
   }
 
   /** Runs a program in it as root, to its end. */
@@ -63,6 +65,17 @@ export class Debian implements AsyncDisposable {
     const { code, stdout, stderr } = await this.exec(['sh', '-c', script], timeout)
     if (code !== 0) throw new Error(`${this.host}: ${script}: exit code ${code}\n${stdout}${stderr}`)
     return stdout.trimEnd()
+  }
+
+  /** Shuts it down and boots it again; what was changed in it is kept. */
+  async reboot(): Promise<void> {
+    await run(['stop', this.host], this.#env, BOOTING)
+    await this.#start()
+  }
+
+  async #start(): Promise<void> {
+    const { code, stdout, stderr } = await run(['start', this.host, ...this.#options], this.#env, BOOTING)
+    if (code !== 0) throw new Error(`${this.host} does not boot: ${stdout}${stderr}`)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -198,6 +198,15 @@ describe.skipIf(missing)(`the service on a Debian with systemd${missing ? ` (ski
     },
   )
 
+  test('is there again after a reboot, with the same identity, and found by the others', async () => {
+    const id = await two.sh(`${PARTYLINE} whoami --json`)
+    await two.reboot()
+    await until(two, 'systemctl is-active partyline', 'active')
+    expect(await two.sh(`${PARTYLINE} whoami --json`)).toBe(id)
+    await until(two, `${PARTYLINE} peers`, '*h1*')
+    await until(one, `${PARTYLINE} peers`, '*h2*')
+  })
+
   test('a daemon whose event loop hangs is killed by the watchdog and started again', async () => {
     await one.sh(`mkdir -p /run/systemd/system/partyline.service.d
       printf '[Service]\\nWatchdogSec=2\\n' >/run/systemd/system/partyline.service.d/test.conf
