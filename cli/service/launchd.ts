@@ -7,6 +7,8 @@ import { linesOf } from './text-log.ts'
 
 const LABEL = 'org.partyline.daemon'
 const USER = '_partyline'
+/** As in `daemon/places.ts`. */
+const SYSTEM_HOME = '/Library/Application Support/partyline'
 /** Where macOS has the ids of users that are services. */
 const USER_IDS = { first: 300, last: 399 }
 
@@ -89,7 +91,8 @@ export class Launchd implements ServiceManager {
   }
 
   get #log(): string {
-    return this.#isSystem ? '/Library/Logs/partyline.log' : `${this.#machine.userHome}/Library/Logs/partyline.log`
+    // Where the user of the service may write.
+    return this.#isSystem ? `${SYSTEM_HOME}/partyline.log` : `${this.#machine.userHome}/Library/Logs/partyline.log`
   }
 
   /** A user that nobody logs in as, and the folder that is its own. */
@@ -97,7 +100,6 @@ export class Launchd implements ServiceManager {
     const { run } = this.#machine
     const listed = expectDone('dscl', await run('dscl', ['.', '-list', '/Users', 'UniqueID']))
     const users = new Map(listed.split('\n').map((line) => line.trim().split(/\s+/) as [string, string]))
-    const home = '/Library/Application Support/partyline'
     if (!users.has(USER)) {
       const taken = new Set([...users.values()].map(Number))
       let id = USER_IDS.first
@@ -109,13 +111,13 @@ export class Launchd implements ServiceManager {
         [user, 'UniqueID', String(id)],
         [user, 'PrimaryGroupID', String(id)],
         [user, 'UserShell', '/usr/bin/false'],
-        [user, 'NFSHomeDirectory', home],
+        [user, 'NFSHomeDirectory', SYSTEM_HOME],
         [user, 'RealName', 'Partyline'],
         [user, 'IsHidden', '1'],
       ])
         expectDone('dscl', await run('dscl', ['.', '-create', ...args]))
     }
-    expectDone('install', await run('install', ['-d', '-o', USER, '-g', USER, '-m', '0750', home]))
+    expectDone('install', await run('install', ['-d', '-o', USER, '-g', USER, '-m', '0750', SYSTEM_HOME]))
   }
 
   #expectInstalled(): void {
