@@ -1,7 +1,8 @@
-import { execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Debian, debianMissing, debianRoot } from '../lab/debian.ts'
 import { Lab, labMissing } from '../lab/lab.ts'
@@ -12,18 +13,14 @@ const ROOT = new URL('../../', import.meta.url).pathname
 const EPOCH = '1700000000'
 const BUDGET = 60 * 1024 * 1024
 
+const run = promisify(execFile)
+
 /** Builds a package into a folder of its own. */
-function build(folder: string, compression: 'xz' | 'none'): string {
+async function build(folder: string, compression: 'xz' | 'none'): Promise<string> {
   const command = ['packaging/package-deb.ts', '--out', folder, '--compression', compression]
-  const [file = ''] = execFileSync(process.execPath, command, {
-    cwd: ROOT,
-    encoding: 'utf8',
-    env: { ...process.env, SOURCE_DATE_EPOCH: EPOCH },
-  })
-    .trim()
-    .split('\n')
-    .slice(-1)
-  return file
+  const env = { ...process.env, SOURCE_DATE_EPOCH: EPOCH }
+  const { stdout } = await run(process.execPath, command, { cwd: ROOT, env })
+  return stdout.trim().split('\n').at(-1) ?? ''
 }
 
 describe.skipIf(missing)(`the Debian package${missing ? ` (skipped: ${missing})` : ''}`, () => {
@@ -32,28 +29,26 @@ describe.skipIf(missing)(`the Debian package${missing ? ` (skipped: ${missing})`
   let root: string
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'packages-'))
-    deb = build(folder, 'xz')
+    deb = await build(folder, 'xz')
     root = await debianRoot()
   }, 900_000)
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  test('is within its budget, and nothing is wrong with it', () => {
+  test.concurrent('is within its budget, and nothing is wrong with it', async () => {
     expect(statSync(deb).size).toBeLessThan(BUDGET)
-    const found = execFileSync('lintian', ['--fail-on', 'error', deb], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-    expect(found.split('\n').filter((line) => line.startsWith('E:'))).toEqual([])
+    const { stdout } = await run('lintian', ['--fail-on', 'error', deb])
+    expect(stdout.split('\n').filter((line) => line.startsWith('E:'))).toEqual([])
   }, 120_000)
 
-  test('built again is the same, byte for byte', () => {
-    const again = build(join(folder, 'again'), 'none')
-    const sum = (file: string, part: '--fsys-tarfile' | '--ctrl-tarfile') =>
-      execFileSync('sh', ['-c', `dpkg-deb ${part} ${file} | sha256sum`], { encoding: 'utf8' })
-    for (const part of ['--fsys-tarfile', '--ctrl-tarfile'] as const) expect(sum(again, part)).toBe(sum(deb, part))
+  test.concurrent('built again is the same, byte for byte', async () => {
+    const again = await build(join(folder, 'again'), 'none')
+    const sum = async (file: string, part: '--fsys-tarfile' | '--ctrl-tarfile') =>
+      (await run('sh', ['-c', `dpkg-deb ${part} ${file} | sha256sum`])).stdout
+    for (const part of ['--fsys-tarfile', '--ctrl-tarfile'] as const)
+      expect(await sum(again, part)).toBe(await sum(deb, part))
   }, 300_000)
 
-  test('installs without a question, finds its peers after boot, serves the group, and leaves nothing when it is purged', async () => {
+  test.concurrent('installs without a question, finds its peers after boot, serves the group, and leaves nothing when it is purged', async () => {
     await using lab = await Lab.up('lan', { n: 2 })
     const bind = [`--bind-ro=${folder}:/packages`]
     await using one = await Debian.boot(lab, 'h1', root, bind)
@@ -75,6 +70,40 @@ describe.skipIf(missing)(`the Debian package${missing ? ` (skipped: ${missing})`
     await one.sh(
       'zcat /usr/share/man/man1/partyline.1.gz | grep -q "partyline invite" && bash -n /usr/share/bash-completion/completions/partyline',
     )
+    // An upgrade while a file arrives: the transfer goes on where it was, and who waits for the socket is served.
+    await one.sh(
+      'mkdir /root/in; nohup partyline receive --accept all --dir /root/in --once >/root/in.log 2>&1 </dev/null &',
+      60_000,
+    )
+    await other.sh('head -c 150M /dev/urandom >/root/large', 60_000)
+    const slow = [
+      'tc',
+      'qdisc',
+      'add',
+      'dev',
+      'eth0',
+      'root',
+      'tbf',
+      'rate',
+      '100mbit',
+      'burst',
+      '64k',
+      'latency',
+      '50ms',
+    ]
+    expect(await lab.exec('h2', slow)).toMatchObject({ code: 0 })
+    let isSent = false
+    const sending = other.sh(`partyline send ${id} /root/large`, 120_000).finally(() => {
+      isSent = true
+    })
+    await one.sh(
+      'for n in $(seq 200); do [ -n "$(find /root/in -type f -size +1M)" ] && exit 0; sleep 0.05; done; exit 1',
+    )
+    await one.sh(`dpkg -i ${file} </dev/null && partyline whoami`, 120_000)
+    expect(isSent).toBe(false)
+    await sending
+    const sum = async (machine: Debian, path: string) => (await machine.sh(`sha256sum ${path}`, 60_000)).split(' ')[0]
+    expect(await sum(one, '/root/in/large')).toBe(await sum(other, '/root/large'))
     // Removed, it keeps what is the user's; purged, nothing.
     await one.sh('dpkg -r partyline', 60_000)
     expect(await one.sh('test -e /var/lib/partyline/identity.key && ! test -e /usr/lib/partyline && echo kept')).toBe(

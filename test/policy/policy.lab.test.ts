@@ -53,8 +53,9 @@ async function untilRefused(guest: Guest, count: number): Promise<void> {
   while ((await refused()) < count) await sleep(50)
 }
 
+// Each in a lab of its own: they wait most of the time.
 describe.skipIf(missing)(`a stranger from the internet${missing ? ` (skipped: ${missing})` : ''}`, () => {
-  test('is let in, refused, or waits for the owner, as the policy says, while nothing changes on the LAN', async () => {
+  test.concurrent('is let in, refused, or waits for the owner, as the policy says, while nothing changes on the LAN', async () => {
     await using lab = await Lab.up('nat-pair', { a: 'eim', b: 'none' })
     const { owner, stranger } = await meet(lab)
     expect(await connects(stranger, owner)).toEqual(LET_IN)
@@ -92,7 +93,7 @@ describe.skipIf(missing)(`a stranger from the internet${missing ? ` (skipped: ${
     expect((await owner.client.call('daemon.status', {})).refused).toMatchObject({ 'policy.blocked': 1 })
   }, 120_000)
 
-  test('is told that the owner was asked, and afterwards what he said', async () => {
+  test.concurrent('is told that the owner was asked, and afterwards what he said', async () => {
     await using lab = await Lab.up('nat-pair', { a: 'eim', b: 'none' })
     const { owner, stranger } = await meet(lab)
     await set(owner, 'policy.internet', 'ask')
@@ -113,7 +114,7 @@ const SERVER = '11.99.0.10'
 const INSIDE = ['192.168.1.11', '192.168.1.12']
 
 describe.skipIf(WIRE)(`what a host sends to find a way${WIRE ? ` (skipped: ${WIRE})` : ''}`, () => {
-  test('shows the peer, and the wire, no more than it may learn', async () => {
+  test.concurrent('shows the peer, and the wire, no more than it may learn', async () => {
     await using lab = await Lab.up('upnp', { b: 'eim' })
     await lab.svc('srv', 'coturn', 'lt')
     const { ticket } = await openMeeting(lab)
@@ -160,7 +161,7 @@ describe.skipIf(WIRE)(`what a host sends to find a way${WIRE ? ` (skipped: ${WIR
 const isStun = (packet: Buffer): boolean => (packet[0] ?? 255) < 4 && packet.readUInt32BE(4) === 0x2112a442
 
 describe.skipIf(missing)(`a metered network${missing ? ` (skipped: ${missing})` : ''}`, () => {
-  test('carries messages and nothing else, or nothing at all, as its owner says', async () => {
+  test.concurrent('carries messages and nothing else, or nothing at all, as its owner says', async () => {
     await using lab = await Lab.up('lan', { n: 2 })
     const settings = { 'policy.metered': ['eth0'], 'policy.on-metered': 'messages' }
     const [a, b] = await Promise.all([Guest.join(lab, 'h1', [], { settings }), Guest.join(lab, 'h2')])
