@@ -33,6 +33,8 @@ const MAX_ADDRESSES = 16
 /** Messages that wait for a stream to one instance. */
 const MAX_CHATS_WAITING = 64
 const DIAL_TIMEOUT: Milliseconds = 5000
+/** Time before an instance that hung up at all of its addresses is dialled again. */
+export const DIAL_AGAIN: Milliseconds = 400
 
 interface LanStreamsOptions {
   readonly identity: Identity
@@ -206,14 +208,15 @@ export class LanStreams implements Signaller {
     if (roster.self() === '') throw new PartylineError('network.unreachable', 'this host announces no presence')
     const abort = new AbortController()
     const tooLate = clock.after(DIAL_TIMEOUT, () => abort.abort())
+    const signal = AbortSignal.any([abort.signal, this.#abort.signal])
     try {
-      let left = ipv4First(to.addresses).slice(0, MAX_ADDRESSES)
+      let left = addressesOf(to)
       for (;;) {
         const socket = await raceDials(
           left,
-          (target, signal) => this.#connect(target, signal),
+          (target, race) => this.#connect(target, race),
           (late) => late.destroy(),
-          { clock, signal: AbortSignal.any([abort.signal, this.#abort.signal]) },
+          { clock, signal },
         )
         const dialled = plainAddress(socket.remoteAddress ?? '')
         if (this.#isClosed) {
@@ -225,9 +228,15 @@ export class LanStreams implements Signaller {
           await entry.connection.ready
           return entry
         } catch (error) {
-          // libpurple hangs up on addresses that it has not seen: another of ours may be one that it has.
+          // libpurple hangs up on addresses that it has not seen: another of ours may be one that it has, or it learns of ours yet.
+          if (toPartylineError(error).code !== 'network.lost') throw error
           left = left.filter(({ address }) => plainAddress(address) !== dialled)
-          if (toPartylineError(error).code !== 'network.lost' || left.length === 0) throw error
+          if (left.length > 0) continue
+          await pause(clock, DIAL_AGAIN, signal)
+          const theirs = this.#usable(to)
+          if (theirs) return theirs
+          left = addressesOf(roster.find(to.instance))
+          if (signal.aborted || left.length === 0) throw error
         }
       }
     } finally {
@@ -345,7 +354,22 @@ export class LanStreams implements Signaller {
   }
 }
 
-/** IPv4 first: it is what plain XMPP clients are sure to know of us. */
-function ipv4First<T extends HostPort>(addresses: readonly T[]): T[] {
-  return [...addresses].sort((a, b) => Number(a.address.includes(':')) - Number(b.address.includes(':')))
+/** Where to dial an instance. IPv4 first: it is what plain XMPP clients are sure to know of us. */
+function addressesOf(instance: LanInstance | undefined): LanInstance['addresses'] {
+  const isIpv6 = ({ address }: HostPort): boolean => address.includes(':')
+  return [...(instance?.addresses ?? [])].sort((a, b) => Number(isIpv6(a)) - Number(isIpv6(b))).slice(0, MAX_ADDRESSES)
+}
+
+/** Resolves after a time, or when aborted. */
+function pause(clock: Clock, time: Milliseconds, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      timer.cancel()
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = clock.after(time, done)
+    signal.addEventListener('abort', done)
+    if (signal.aborted) done()
+  })
 }

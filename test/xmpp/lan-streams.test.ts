@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
 import { RECEIPT } from '../../daemon/xmpp/lan-connection.ts'
 import { HANDSHAKE } from '../../daemon/xmpp/lan-stream.ts'
+import { DIAL_AGAIN } from '../../daemon/xmpp/lan-streams.ts'
 import { NS } from '../../daemon/xmpp/namespaces.ts'
 import { SignalQueue } from '../../daemon/xmpp/signal-queue.ts'
 import { TlsHost, until } from '../link/tls-host.ts'
@@ -201,8 +202,38 @@ describe('a message', () => {
     expect(bob.told[0]).toHaveLength(2048 + 'alice@h1: '.length)
   })
 
-  test('is lost with a client that takes the connection and leaves, or says nothing that makes sense', async () => {
-    await using alice = await LanHost.listening('alice@h1')
+  test('gets to a client that hangs up until it has heard of us, after more than one attempt at all of its addresses', async () => {
+    const clock = new VirtualClock()
+    await using alice = await LanHost.listening('alice@h1', { clock })
+    await using bob = await LanHost.listening('bob@h2', { plain: true })
+    let hungUp = 0
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      if (hungUp === 2) return bob.streams.take(socket)
+      hungUp++
+      socket.destroy()
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as { port: number }
+    alice.meets(bob)
+    alice.roster.instances.set('bob@h2', { ...bob.card, addresses: [{ address: '127.0.0.1', port, interface: 'lo' }] })
+    const plain = { ...alice.card, peer: undefined }
+    bob.roster.instances.set('alice@h1', plain)
+    const sent = alice.streams.sendChat('bob@h2', 'are you there?')
+    for (const attempt of [1, 2]) {
+      await until(() => hungUp === attempt && alice.streams.counts.open === 0)
+      clock.advance(DIAL_AGAIN)
+    }
+    await sent
+    await until(() => bob.told.length === 1)
+    expect(bob.told).toEqual(['alice@h1: are you there?'])
+    expect(alice.streams.counts.open).toBe(1)
+    server.close()
+    await alice.streams.close()
+  })
+
+  test('is lost with a client that takes the connection and leaves for five seconds, or says nothing that makes sense', async () => {
+    const clock = new VirtualClock()
+    await using alice = await LanHost.listening('alice@h1', { clock })
     const answers = [(socket: Socket) => socket.end(), (socket: Socket) => socket.end('SSH-2.0-OpenSSH_9.9\r\n')]
     for (const [index, answer] of answers.entries()) {
       const server = createServer((socket) => void answer(socket.on('error', () => {}).resume())).listen(0, '127.0.0.1')
@@ -210,9 +241,17 @@ describe('a message', () => {
       const { port } = server.address() as { port: number }
       const card = { ...alice.card, instance: 'eve', peer: undefined }
       alice.roster.instances.set('eve', { ...card, addresses: [{ address: '127.0.0.1', port, interface: 'lo' }] })
-      await expect(alice.streams.sendChat('eve', 'hi')).rejects.toMatchObject({
-        code: index === 0 ? 'network.lost' : 'peer.bad-xml',
+      const began = clock.now()
+      let code: unknown
+      alice.streams.sendChat('eve', 'hi').catch((error) => {
+        code = error.code
       })
+      await until(() => {
+        if (alice.streams.counts.open === 0) clock.advance(10)
+        return code !== undefined
+      })
+      expect(code).toBe(index === 0 ? 'network.lost' : 'peer.bad-xml')
+      expect(clock.now() - began >= 5000).toBe(index === 0)
       server.close()
     }
     expect(alice.streams.counts.open).toBe(0)
