@@ -27,7 +27,7 @@ import { FriendRelays } from './friends/friend-relays.ts'
 import { Friends } from './friends/friends.ts'
 import { udpAddressOf } from './friends/udp-address.ts'
 import { createHandlers, sessionView, statisticsView } from './handlers.ts'
-import { makeCertificate } from './identity/certificate.ts'
+import { loadCertificate } from './identity/certificate.ts'
 import { acquireHomeLock } from './identity/home-lock.ts'
 import { defaultName } from './identity/host-name.ts'
 import { type Identity, loadOrCreateIdentity } from './identity/key.ts'
@@ -189,7 +189,7 @@ class Daemon implements RunningDaemon {
       if (isAtLeast(entry.level, shown)) options.log(entry)
     })
     const identity = await loadOrCreateIdentity(places.identity)
-    const certificate = await makeCertificate(identity)
+    const certificate = await loadCertificate(identity, places.certificate)
     const book = await PeerBook.open({
       self: identity.peer,
       clock: systemClock,

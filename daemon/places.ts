@@ -10,6 +10,8 @@ export interface Places {
   readonly home: string
   readonly config: string
   readonly identity: string
+  /** The certificate of links, made of the identity. */
+  readonly certificate: string
   readonly peers: string
   /** XMPP accounts, with passwords. */
   readonly accounts: string
@@ -66,6 +68,7 @@ function layOut({ home, system = false, env, platform, userHome }: PlaceQuery): 
     home: folders.home,
     config: join(folders.config, 'config.json'),
     identity: join(folders.data, 'identity.key'),
+    certificate: join(folders.data, 'certificate.pem'),
     peers: join(folders.data, 'peers.json'),
     accounts: join(folders.data, 'accounts.json'),
     invites: join(folders.data, 'invites.json'),

@@ -2,7 +2,7 @@
  * The table of socket methods and events. Each is declared once: the server's validation, the SDK's types, the OpenRPC
  * document and `docs/reference/methods.md` come from here. Times are milliseconds, sizes bytes, rates bits per second.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ErrorCode } from '../daemon/errors.ts'
 import { accountMethods } from './methods/accounts.ts'
 import { friendMethods } from './methods/friends.ts'

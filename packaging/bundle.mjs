@@ -1,41 +1,127 @@
 /**
- * Puts node-xmpp-server and what it needs into `dist/daemon/hub/xmpp-server.js`, after the compiler wrote it: the package asks for a
- * tarball that does not install, and npm takes no overrides from a dependency. The licences of what went in are written beside it.
+ * Makes of what the compiler wrote to `dist` what is installed: the command and the daemon in a few files, which load in half the time of
+ * hundreds. What every start loads goes in; node-xmpp-server too, since it asks for a tarball that does not install, and npm takes no
+ * overrides from a dependency. The SDK (`dist/ipc`) stays as it is compiled. The licences of what went in are written beside it.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
 import { build } from 'esbuild'
 
 const root = resolve(import.meta.dirname, '..')
-const file = join(root, 'dist/daemon/hub/xmpp-server.js')
-const INLINED = 'node-xmpp-server/'
+const dist = join(root, 'dist')
+/** Beside the command, so that what is found by a path relative to the sources' folders is found from here. */
+const CHUNKS = 'cli/chunks'
+/** Packages with a part that was compiled: what they ask to find it reads the manifests of everything around. */
+const NATIVE = ['sodium-native', 'udx-native']
+const INLINED = [
+  ...NATIVE,
+  '@msgpack/msgpack',
+  'bonjour-service',
+  'commander',
+  'conf',
+  'ltx',
+  'node-xmpp-server',
+  'write-file-atomic',
+  'zod',
+]
 
-/** What our own file imports stays where it is, but for the package. */
-const ours = {
-  name: 'ours',
+/** Whether a bare name of an import is of a package that goes in. */
+const goesIn = (path) => INLINED.some((name) => path === name || path.startsWith(`${name}/`))
+
+/** Our own files import packages that go in, or stay outside; what packages import goes where they go. */
+const packages = {
+  name: 'packages',
   setup({ onResolve }) {
-    onResolve({ filter: /^/ }, ({ path, importer }) =>
-      importer === file && !path.startsWith(INLINED) ? { path, external: true } : undefined,
+    onResolve({ filter: /^[^./]/ }, ({ path, importer }) =>
+      importer.startsWith(dist) && !goesIn(path) ? { path, external: true } : undefined,
     )
   },
 }
 
-const { metafile } = await build({
-  entryPoints: [file],
-  outfile: file,
-  allowOverwrite: true,
+/** The compiled part of a package is taken from where the package is installed. */
+const natives = {
+  name: 'natives',
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/](?:sodium|udx)-native[\\/]binding\.js$/ }, ({ path }) => {
+      const name = NATIVE.find((one) => path.includes(one))
+      return {
+        contents: `const { join, sep } = require('node:path')
+const entry = require.resolve('${name}')
+const folder = entry.slice(0, entry.lastIndexOf(sep + '${name}' + sep) + ${name.length + 2})
+module.exports = require(join(folder, 'prebuilds', process.platform + '-' + process.arch, '${name}.node'))`,
+      }
+    })
+  },
+}
+
+/** What the SDK loads stays beside it. */
+const sdk = await build({
+  entryPoints: [join(dist, 'ipc/index.js')],
   bundle: true,
+  packages: 'external',
+  platform: 'node',
+  format: 'esm',
+  write: false,
+  metafile: true,
+  absWorkingDir: root,
+})
+
+const { metafile, outputFiles } = await build({
+  entryPoints: [
+    { in: join(dist, 'cli/main.js'), out: 'cli/main' },
+    { in: join(dist, 'daemon/hub/xmpp-server.js'), out: 'daemon/hub/xmpp-server' },
+    { in: join(dist, 'daemon/network/facts-worker.js'), out: `${CHUNKS}/facts-worker` },
+  ],
+  outdir: dist,
+  chunkNames: `${CHUNKS}/[name]-[hash]`,
+  bundle: true,
+  splitting: true,
+  write: false,
   platform: 'node',
   format: 'esm',
   target: 'node24',
   metafile: true,
-  plugins: [ours],
+  plugins: [packages, natives],
   absWorkingDir: root,
   legalComments: 'inline',
-  // The package is CommonJS and asks for Node's own modules by require.
-  banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
   logLevel: 'warning',
 })
+
+const compiled = readdirSync(dist, { recursive: true }).filter((name) => /^(?:cli|daemon)\b.*\.js$/.test(name))
+for (const name of compiled)
+  if (!(`dist/${name.replaceAll('\\', '/')}` in sdk.metafile.inputs)) rmSync(join(dist, name))
+for (const { path, text } of outputFiles) {
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, withBuiltins(text))
+}
+
+/**
+ * Takes Node's own modules by `process.getBuiltinModule`: an import of one reads all of its exports, `node:http`'s WebSocket among them, which
+ * loads a whole HTTP client. CommonJS inside of the bundle asks for them by `require`.
+ */
+function withBuiltins(text) {
+  const taken = []
+  const body = text.replaceAll(
+    /^import\s+(?:([\w$]+)\s*,?\s*)?(?:\*\s*as\s+([\w$]+)\s+|\{([^}]*)\}\s*)?(?:from\s*)?"(?:node:)?([\w/]+)";$/gm,
+    (whole, all, namespace, names, module) => {
+      if (!builtinModules.includes(module)) return whole
+      const builtin = `globalThis.process.getBuiltinModule("node:${module}")`
+      const fields = names?.replaceAll(/([\w$]+) as /g, '$1: ')
+      for (const target of [all, namespace, fields && `{${fields}}`])
+        if (target) taken.push(`const ${target} = ${builtin};`)
+      return ''
+    },
+  )
+  const [shebang = ''] = /^#!.*\n/.exec(body) ?? []
+  // What CommonJS has without asking.
+  const module = 'globalThis.process.getBuiltinModule'
+  const given = [
+    ['require', `${module}("node:module").createRequire(import.meta.url)`],
+    ['__filename', `${module}("node:url").fileURLToPath(import.meta.url)`],
+  ].flatMap(([name, value]) => (new RegExp(`\\b${name}\\b`).test(body) ? [`const ${name} = ${value};`] : []))
+  return `${shebang}${[...given, ...taken].join('\n')}\n${body.slice(shebang.length)}`
+}
 
 /** The folder of the package that a file belongs to. */
 function packageOf(input) {
@@ -94,6 +180,6 @@ const notices = folders.map((folder) => {
 })
 const rule = `\n\n${'-'.repeat(80)}\n\n`
 writeFileSync(
-  join(dirname(file), 'THIRD-PARTY.txt'),
-  `xmpp-server.js in this folder contains the following packages.${rule}${[...new Set(notices)].join(rule)}\n`,
+  join(dist, CHUNKS, 'THIRD-PARTY.txt'),
+  `The files in this folder contain the following packages.${rule}${[...new Set(notices)].join(rule)}\n`,
 )

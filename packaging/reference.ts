@@ -4,7 +4,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { z } from 'zod'
+import * as z from 'zod'
 import { commandReference } from '../cli/reference.ts'
 import { SETTINGS, type Setting } from '../daemon/config/settings.ts'
 import { settingRange } from '../daemon/config/validation.ts'

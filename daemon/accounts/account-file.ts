@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import { z } from 'zod'
+import * as z from 'zod'
 import { PartylineError } from '../errors.ts'
 import { fileError } from '../file-error.ts'
 import { readState, writeState } from '../state/state-file.ts'

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { decode, encode } from '@msgpack/msgpack'
-import { z } from 'zod'
+import * as z from 'zod'
 import { PartylineError } from '../errors.ts'
 
 /** Longest greeting in bytes. */

@@ -1,5 +1,5 @@
 import { decode, encode } from '@msgpack/msgpack'
-import { z } from 'zod'
+import * as z from 'zod'
 import { PartylineError } from '../errors.ts'
 import { isPeerId } from '../identity/peer-id.ts'
 import { MAX_SEALED } from '../signaling/envelope.ts'

@@ -1,5 +1,5 @@
 import { decode, encode } from '@msgpack/msgpack'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Clock, Timer } from '../clock.ts'
 import { PartylineError } from '../errors.ts'
 import type { TurnServer } from '../nat/turn/server-uri.ts'

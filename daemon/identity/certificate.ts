@@ -1,13 +1,7 @@
-import { createHash, type X509Certificate as NodeCertificate, randomBytes, webcrypto } from 'node:crypto'
-import 'reflect-metadata'
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  type Extension,
-  SubjectAlternativeNameExtension,
-  SubjectKeyIdentifierExtension,
-  X509CertificateGenerator,
-} from '@peculiar/x509'
+import { createHash, X509Certificate as NodeCertificate, randomBytes, webcrypto } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import type { Extension } from '@peculiar/x509'
+import writeFileAtomic from 'write-file-atomic'
 import type { PeerId } from '../types.ts'
 import type { Identity } from './key.ts'
 import { isPeerId, peerIdFromKey } from './peer-id.ts'
@@ -24,10 +18,35 @@ export const NOT_BEFORE = new Date('1970-01-01T00:00:00Z')
 export const NOT_AFTER = new Date('9999-12-31T23:59:59Z')
 
 /**
- * A self-signed X.509 certificate of the identity's Ed25519 key (RFC 8410), made anew at each start. With DNS names it is for clients
+ * The certificate in a file, if it is one of this identity; else a new one, kept there for the next start: what makes one takes longer to
+ * load than the daemon to start. It is public, and made again whenever it is missing.
+ */
+export async function loadCertificate(identity: Identity, file: string): Promise<Certificate> {
+  const keyPem = keyPemOf(identity)
+  const certPem = await readFile(file, 'utf8').catch(() => '')
+  if (isCertificateOf(identity, certPem)) return { certPem, keyPem }
+  const made = await makeCertificate(identity)
+  await writeFileAtomic(file, `${made.certPem}\n`, { mode: 0o600 }).catch(() => {})
+  return made
+}
+
+function isCertificateOf({ peer }: Identity, pem: string): boolean {
+  try {
+    const certificate = new NodeCertificate(pem)
+    return peerIdFromCertificate(certificate) === peer && certificate.validToDate.getTime() === NOT_AFTER.getTime()
+  } catch {
+    return false
+  }
+}
+
+const keyPemOf = ({ privateKey }: Identity): string => privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+
+/**
+ * A self-signed X.509 certificate of the identity's Ed25519 key (RFC 8410). With DNS names it is for clients
  * that check these (RFC 9525), and the same each time, so that whoever trusts its fingerprint is not asked again.
  */
 export async function makeCertificate(identity: Identity, names: readonly string[] = []): Promise<Certificate> {
+  const { X509CertificateGenerator } = await import('./x509.ts')
   const pkcs8 = identity.privateKey.export({ type: 'pkcs8', format: 'der' })
   const jwk = identity.privateKey.export({ format: 'jwk' })
   const privateKey = await webcrypto.subtle.importKey('pkcs8', new Uint8Array(pkcs8), 'Ed25519', false, ['sign'])
@@ -52,7 +71,7 @@ export async function makeCertificate(identity: Identity, names: readonly string
   )
   return {
     certPem: certificate.toString('pem'),
-    keyPem: identity.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    keyPem: keyPemOf(identity),
   }
 }
 
@@ -68,15 +87,16 @@ export function serialOf(peer: PeerId, names: readonly string[]): string {
 
 /** What strict clients want of a server's certificate (RFC 5280 sections 4.2.1.1, 4.2.1.2, 4.2.1.6 and 4.2.1.9). */
 export async function serverExtensions(publicKey: webcrypto.CryptoKey, names: readonly string[]): Promise<Extension[]> {
+  const x509 = await import('./x509.ts')
   const keyId = createHash('sha256')
     .update(new Uint8Array(await webcrypto.subtle.exportKey('spki', publicKey)))
     .digest('hex')
     .slice(0, 40)
   return [
-    new BasicConstraintsExtension(false, undefined, true),
-    new SubjectKeyIdentifierExtension(keyId),
-    new AuthorityKeyIdentifierExtension(keyId),
-    new SubjectAlternativeNameExtension(names.map((value) => ({ type: 'dns', value }))),
+    new x509.BasicConstraintsExtension(false, undefined, true),
+    new x509.SubjectKeyIdentifierExtension(keyId),
+    new x509.AuthorityKeyIdentifierExtension(keyId),
+    new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: 'dns', value }))),
   ]
 }
 

@@ -1,9 +1,8 @@
 import { createHash, hkdfSync, webcrypto } from 'node:crypto'
-import 'reflect-metadata'
 import { p256 } from '@noble/curves/nist.js'
-import { X509CertificateGenerator } from '@peculiar/x509'
 import { type Certificate, NOT_AFTER, NOT_BEFORE, serialOf, serverExtensions } from './certificate.ts'
 import type { Identity } from './key.ts'
+import { X509CertificateGenerator } from './x509.ts'
 
 /** What a key is derived for, so that it is good for nothing else. */
 const PURPOSE = 'partyline tls p-256 1'

@@ -1,5 +1,5 @@
 import { decode, encode } from '@msgpack/msgpack'
-import { z } from 'zod'
+import * as z from 'zod'
 import { PartylineError } from '../errors.ts'
 import { MAX_ACCOUNTS, MAX_ADDRESSES, ways } from '../peers/ways.ts'
 import { PROOF_SIZE } from './proof.ts'

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { z } from 'zod'
+import * as z from 'zod'
 import { PartylineError } from '../errors.ts'
 import { isPeerId } from '../identity/peer-id.ts'
 import { readState, writeState } from '../state/state-file.ts'

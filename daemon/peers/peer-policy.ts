@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** Who may open a session: everybody, whom the owner lets in when asked, or trusted peers only. */
 export const OPENNESS = ['open', 'ask', 'trusted'] as const

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { z } from 'zod'
+import * as z from 'zod'
 import { isUserJid } from '../xmpp/user-jid.ts'
 
 /** Most of each kind that are kept of one peer. */

@@ -95,7 +95,7 @@ export class Access {
 
   /** Begins to listen to signals, and to what changes. */
   start(): void {
-    const { signals, settings, onChange, refusals } = this.#options
+    const { clock, signals, settings, onChange, refusals } = this.#options
     const unhandle = signals().handle(NOTICE_TOPIC, (peer, content) => {
       try {
         this.#options.onNotice(peer, decodeNotice(content))
@@ -104,7 +104,8 @@ export class Access {
       }
     })
     this.#stops = [unhandle, settings.onChange(onChange)]
-    void this.metered.look()
+    // Whoever waits for the daemon need not wait for this.
+    clock.after(0, () => void this.metered.look())
   }
 
   /** Safe to call twice. */

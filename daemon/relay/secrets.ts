@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { PartylineError, toPartylineError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { readState, writeState } from '../state/state-file.ts'

@@ -1,5 +1,4 @@
 import { cpus, homedir, hostname, release, totalmem, userInfo } from 'node:os'
-import { osInfo } from 'systeminformation'
 import type { Handlers } from '../../ipc/api.ts'
 import type { Result } from '../../ipc/methods.ts'
 import type { Accounts } from '../accounts/accounts.ts'
@@ -67,6 +66,7 @@ export async function createReport(parts: ReportParts, ask: AskSelf): Promise<Re
 }
 
 async function systemOf(): Promise<Result<'report.create'>['system']> {
+  const { osInfo } = await import('systeminformation')
   const { distro, release: version } = await osInfo().catch(() => ({ distro: '', release: '' }))
   return {
     platform: process.platform,

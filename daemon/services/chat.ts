@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Publish } from '../../ipc/api.ts'
 import type { ChatLine } from '../../ipc/methods.ts'
 import { cleanChat } from '../clean-text.ts'

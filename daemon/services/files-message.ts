@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { PartylineError } from '../errors.ts'
 
 /** The channel on which daemons tell each other of offers. */

@@ -1,5 +1,5 @@
 import { decode, encode } from '@msgpack/msgpack'
-import { z } from 'zod'
+import * as z from 'zod'
 import { PartylineError } from '../errors.ts'
 import { MAX_NAME, MAX_STREAM_META } from './session.ts'
 

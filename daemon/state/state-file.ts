@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { copyFile, readFile } from 'node:fs/promises'
 import writeFileAtomic from 'write-file-atomic'
-import { z } from 'zod'
+import * as z from 'zod'
 import { parseJsonText } from '../config/json-text.ts'
 import { PartylineError } from '../errors.ts'
 import { fileError } from '../file-error.ts'

@@ -7,7 +7,7 @@
  * which is CHANGED, or FOLLOWS and the SHA-256 of the whole file. A numeric offset holds for the first file, the others begin
  * at 0; the offset "end" holds for all, so that only the hashes are sent.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { PartylineError } from '../../daemon/errors.ts'
 import { MAX_ENTRIES } from './manifest.ts'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { empty, type MethodEntry, milliseconds } from './shapes.ts'
 
 const jid = z.string().min(3).max(256).describe('Bare address, anna@example.org.')

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { count, empty, ID, type MethodEntry, peerArg, peerErrors, peerId } from './shapes.ts'
 
 const friend = z.object({

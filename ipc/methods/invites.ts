@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ways } from '../../daemon/peers/ways.ts'
 import { count, empty, ID, type MethodEntry, milliseconds, peerId } from './shapes.ts'
 

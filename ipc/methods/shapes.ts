@@ -1,5 +1,5 @@
 /** What the groups of the table of methods share. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ErrorCode } from '../../daemon/errors.ts'
 
 export interface MethodEntry {

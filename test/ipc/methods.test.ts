@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ERRORS } from '../../daemon/errors.ts'
 import { METHODS, type MethodName } from '../../ipc/methods.ts'
 

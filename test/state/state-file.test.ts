@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { readAccounts } from '../../daemon/accounts/account-file.ts'
 import { PartylineError } from '../../daemon/errors.ts'
 import { readInvitations } from '../../daemon/invites/invitations-file.ts'

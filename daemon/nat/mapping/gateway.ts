@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises'
-import { networkGatewayDefault } from 'systeminformation'
 import { sameSubnet } from '../../network/addresses.ts'
 import { type InterfaceAddress, type NetworkInterface, scopedAddress } from '../../network/network.ts'
 import type { Gateway } from './protocol.ts'
@@ -73,6 +72,7 @@ export function parseIPv6Routes(text: string): DefaultRoute[] {
 
 /** What other systems tell: the IPv4 router alone, whose interface is the one with its network. Not yet tried. */
 async function otherRoutes(interfaces: readonly NetworkInterface[]): Promise<Routes> {
+  const { networkGatewayDefault } = await import('systeminformation')
   const address = await networkGatewayDefault().catch(() => '')
   const on = interfaces.find(({ addresses }) => addresses.some((own) => sameSubnet(address, own)))
   return { 4: on ? [{ interface: on.name, address, metric: 0 }] : [], 6: [] }

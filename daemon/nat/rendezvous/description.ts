@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { decode, encode } from '@msgpack/msgpack'
-import { z } from 'zod'
+import * as z from 'zod'
 import { PartylineError } from '../../errors.ts'
 import { MAX_REMOTE_CANDIDATES, type RemoteCandidate } from '../candidate.ts'
 
