@@ -1,12 +1,13 @@
 import { commands, groups } from '../cli/commands.ts'
 import { ERRORS, EXIT } from '../daemon/errors.ts'
 
-/** Text for roff(7): a backslash and what would begin a request are escaped, and a hyphen is one. */
+/** Text for roff(7): a backslash and what would begin a request are escaped, a hyphen is one, and what is not ASCII is named by its code point. */
 const escaped = (text: string): string =>
   text
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')
     .replace(/^(['.])/gm, '\\&$1')
+    .replaceAll(/[^\0-\x7f]/gu, (one) => `\\[u${one.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0')}]`)
 
 /** `code` as bold, as man pages have it. */
 const prose = (text: string): string => escaped(text).replace(/`([^`]+)`/g, '\\fB$1\\fR')
@@ -35,6 +36,8 @@ export function manPage(version: string, date: string): string {
   })
   return `${[
     `.TH PARTYLINE 1 ${date} "partyline ${version}" "Partyline"`,
+    // Names of options and examples do not stretch.
+    '.ad l',
     '.SH NAME',
     'partyline \\- peers of the local network, and far away, for every program',
     '.SH SYNOPSIS',

@@ -22,7 +22,7 @@ import { gzipSync } from 'node:zlib'
 import { commands, groups } from '../cli/commands.ts'
 import { completionScript } from '../cli/completion.ts'
 import { fillUnit, serviceCommand } from '../cli/service/templates.ts'
-import { compile, manifest, settle, sourceDate, stageProgram } from './build/stage.ts'
+import { manifest, prepare, settle, sourceDate, stageProgram } from './build/stage.ts'
 import { manPage } from './man.ts'
 
 const HERE = fileURLToPath(new URL('./', import.meta.url))
@@ -61,9 +61,9 @@ function changelog(): string {
 /** As Debian wants them: without the time of the compressor. */
 const compressed = (text: string): Uint8Array => gzipSync(text, { level: 9 })
 
+const prepared = prepare()
 try {
-  compile()
-  stageProgram(join(tree, LIBRARY), TARGET[arch])
+  stageProgram(prepared, join(tree, LIBRARY), TARGET[arch])
   put('usr/bin/partyline', `#!/bin/sh\nexec /${LIBRARY}/bin/node /${LIBRARY}/dist/cli/main.js "$@"\n`, 0o755)
   // With the runtime's own options: one that was given sockets cannot replace itself to get them.
   const command = serviceCommand(`/${LIBRARY}/bin/node`, `/${LIBRARY}/dist/cli/main.js`)
@@ -120,5 +120,5 @@ try {
   rmSync(made)
   console.log(file)
 } finally {
-  rmSync(tree, { recursive: true, force: true })
+  for (const folder of [tree, prepared]) rmSync(folder, { recursive: true, force: true })
 }

@@ -266,6 +266,8 @@ let homes = 0
 export interface DaemonOptions {
   readonly args?: readonly string[]
   readonly home?: string
+  /** What is run instead of this checkout. */
+  readonly program?: readonly string[]
   /** What the file of settings says when it starts. */
   readonly settings?: Readonly<Record<string, string | number | boolean | readonly string[]>>
 }
@@ -277,7 +279,9 @@ export async function startDaemon(lab: Lab, host: string, options: DaemonOptions
     mkdirSync(home, { recursive: true })
     writeFileSync(join(home, 'config.json'), JSON.stringify(options.settings), { mode: 0o600 })
   }
-  const child = lab.cli(host, ['daemon', '--home', home, ...(options.args ?? [])])
+  const program = options.program ?? [process.execPath, CLI]
+  const run = (args: readonly string[]) => lab.spawn(host, [...program, ...args, '--home', home])
+  const child = run(['daemon', ...(options.args ?? [])])
   const { stdout, stderr } = child
   if (!stdout || !stderr) throw new Error('the daemon has no output')
   let log = ''
@@ -296,7 +300,7 @@ export async function startDaemon(lab: Lab, host: string, options: DaemonOptions
       home,
       child,
       log: () => log,
-      cli: (args, how) => finish(lab.cli(host, [...args, '--home', home]), how),
+      cli: (args, how) => finish(run(args), how),
       stop: () => ended(child, 'SIGTERM'),
       kill: () => ended(child, 'SIGKILL'),
     }

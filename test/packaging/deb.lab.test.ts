@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Debian, debianMissing, debianRoot } from '../lab/debian.ts'
 import { Lab, labMissing } from '../lab/lab.ts'
+import { binaries } from './binaries.ts'
 
 const missing = labMissing(['dpkg-deb', 'lintian', 'xz']) ?? debianMissing()
 const ROOT = new URL('../../', import.meta.url).pathname
@@ -16,8 +17,8 @@ const BUDGET = 60 * 1024 * 1024
 const run = promisify(execFile)
 
 /** Builds a package into a folder of its own. */
-async function build(folder: string, compression: 'xz' | 'none'): Promise<string> {
-  const command = ['packaging/package-deb.ts', '--out', folder, '--compression', compression]
+async function build(folder: string, compression: 'xz' | 'none', arch = 'amd64'): Promise<string> {
+  const command = ['packaging/package-deb.ts', '--out', folder, '--compression', compression, '--arch', arch]
   const env = { ...process.env, SOURCE_DATE_EPOCH: EPOCH }
   const { stdout } = await run(process.execPath, command, { cwd: ROOT, env })
   return stdout.trim().split('\n').at(-1) ?? ''
@@ -46,6 +47,18 @@ describe.skipIf(missing)(`the Debian package${missing ? ` (skipped: ${missing})`
       (await run('sh', ['-c', `dpkg-deb ${part} ${file} | sha256sum`])).stdout
     for (const part of ['--fsys-tarfile', '--ctrl-tarfile'] as const)
       expect(await sum(again, part)).toBe(await sum(deb, part))
+  }, 300_000)
+
+  test.concurrent('for arm64 is what it says', async () => {
+    const arm = await build(join(folder, 'arm64'), 'none', 'arm64')
+    expect((await run('dpkg-deb', ['--field', arm, 'Architecture'])).stdout.trim()).toBe('arm64')
+    const content = join(folder, 'arm64/content')
+    await run('dpkg-deb', ['--extract', arm, content])
+    expect(binaries(content)).toEqual([
+      'node linux-arm64',
+      'sodium-native.node linux-arm64',
+      'udx-native.node linux-arm64',
+    ])
   }, 300_000)
 
   test.concurrent('installs without a question, finds its peers after boot, serves the group, and leaves nothing when it is purged', async () => {

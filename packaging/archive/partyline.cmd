@@ -1,0 +1,2 @@
+@echo off
+"%~dp0bin\node.exe" "%~dp0dist\cli\main.js" %*
