@@ -435,6 +435,11 @@ export const ERRORS = {
     meaning: 'The ticket was made for another host.',
     hint: 'Ask for one that is for this host (`partyline whoami` shows its id).',
   },
+  'policy.other-user': {
+    exit: 5,
+    meaning: 'An app of another user of this machine has that channel, service or offer.',
+    hint: 'Use another name, or wait until that app has closed.',
+  },
   'policy.owner-only': {
     exit: 5,
     meaning: 'Only the owner may do this, on the control socket.',

@@ -228,14 +228,14 @@ export function statisticsView(statistics: SessionStatistics): StatisticsView {
 
 function streamHandlers({ people, streams }: HandlerParts): Group<'streams'> {
   return {
-    'streams.open': async ({ peer, service, meta }) => {
+    'streams.open': async ({ peer, service, meta }, caller) => {
       refuseReserved(service)
-      const stream = await streams.open(people.host(peer), service, meta)
+      const stream = await streams.open(people.host(peer), service, caller.user, meta)
       return rawAnswer(stream, { stream: stream.id, peer: stream.peer })
     },
     'streams.accept': async ({ service }, caller) => {
       refuseReserved(service)
-      const { stream, meta } = await streams.accept(service, caller.signal)
+      const { stream, meta } = await streams.accept(service, caller.user, caller.signal)
       return rawAnswer(stream, { stream: stream.id, peer: stream.peer, meta })
     },
     'streams.outcome': async ({ stream, side }) => {
@@ -248,26 +248,26 @@ function streamHandlers({ people, streams }: HandlerParts): Group<'streams'> {
 function fileHandlers({ people, files }: HandlerParts): Group<'files'> {
   return {
     'files.offer': ({ peer, ...offer }, caller) => files.offer(people.host(peer), offer, caller),
-    'files.list': () => files.list(),
+    'files.list': (_, caller) => files.list(caller),
     'files.accept': ({ offer }, caller) => files.accept(offer, caller),
-    'files.refuse': async ({ offer }) => {
-      await files.refuse(offer)
+    'files.refuse': async ({ offer }, caller) => {
+      await files.refuse(offer, caller)
       return {}
     },
-    'files.withdraw': async ({ offer }) => {
-      await files.withdraw(offer)
+    'files.withdraw': async ({ offer }, caller) => {
+      await files.withdraw(offer, caller)
       return {}
     },
-    'files.fetch': async ({ offer, meta }) => {
-      const stream = await files.fetch(offer, meta)
+    'files.fetch': async ({ offer, meta }, caller) => {
+      const stream = await files.fetch(offer, meta, caller)
       return rawAnswer(stream, { stream: stream.id, peer: stream.peer })
     },
     'files.serve': async ({ offer }, caller) => {
-      const { stream, meta } = await files.serve(offer, caller.signal)
+      const { stream, meta } = await files.serve(offer, caller)
       return rawAnswer(stream, { stream: stream.id, peer: stream.peer, meta })
     },
-    'files.finish': async ({ offer, ok }) => {
-      await files.finish(offer, ok)
+    'files.finish': async ({ offer, ok }, caller) => {
+      await files.finish(offer, ok, caller)
       return {}
     },
   }

@@ -7,6 +7,7 @@ import { homedir, hostname } from 'node:os'
 import type { Publish } from '../ipc/api.ts'
 import type { StatusView } from '../ipc/methods.ts'
 import { IpcServer } from '../ipc/server.ts'
+import { userSocketFolder } from '../ipc/user-sockets.ts'
 import { Accounts } from './accounts/accounts.ts'
 import { type Clock, systemClock, type Timer } from './clock.ts'
 import { needsRestart, SettingsStore } from './config/store.ts'
@@ -243,7 +244,7 @@ class Daemon implements RunningDaemon {
     this.#resolveStopping = resolveStopping
     this.stopped = promise
     this.#resolveStopped = resolve
-    const publish: Publish = (event, params) => this.#ipc.publish(event, params)
+    const publish: Publish = (event, params, user) => this.#ipc.publish(event, params, user)
     const isBlocked = book.isBlocked.bind(book)
     const ways = (peer?: Identity['peer']) =>
       ownWays({
@@ -418,7 +419,8 @@ class Daemon implements RunningDaemon {
         policy.checkUse(session.facts, 'bulk')
         return session
       },
-      onClosed: ({ id, peer, service }, { clean }) => publish('streams.closed', { stream: id, peer, service, clean }),
+      onClosed: ({ id, peer, service }, { clean }, user) =>
+        publish('streams.closed', { stream: id, peer, service, clean }, user),
     })
     this.#files = new FileService({
       clock,
@@ -730,6 +732,7 @@ class Daemon implements RunningDaemon {
         control: this.places.controlSocket,
         appMode: this.#options.system ? 0o660 : 0o600,
         inherited: this.#options.inherited,
+        users: this.#options.system ? userSocketFolder(this.places.appSocket) : undefined,
       })
       await this.#discovery.start(
         { peer: this.#book.self, name: this.name, port: this.port },

@@ -34,6 +34,8 @@ export interface Caller {
   readonly app: string
   /** True on the control socket. */
   readonly owner: boolean
+  /** Whose it is. Users of one daemon do not see each other's channels, services and offers; a user's own daemon has one user. */
+  readonly user: string
   /** Hands over a message; resolves when the system has taken all of it, rejects with `local.closed`. */
   deliver(message: MessageDelivery): Promise<void>
   /** Asks whether the app takes the messages of a peer. */
@@ -60,5 +62,5 @@ export type Handlers = {
   readonly [M in RawMethod]: (params: ParsedParams<M>, caller: Caller) => Promise<RawAnswer<Result<M>>>
 }
 
-/** Sends an event to every connection that subscribed to its topic. */
-export type Publish = <E extends EventName>(event: E, params: EventParams<E>) => void
+/** Sends an event to every connection that subscribed to its topic; with a user, to those of that user and of the owner only. */
+export type Publish = <E extends EventName>(event: E, params: EventParams<E>, user?: string) => void

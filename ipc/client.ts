@@ -72,6 +72,8 @@ export class Client implements AsyncDisposable {
   #current: SocketClient | undefined
   #closed = false
   #id = ''
+  /** The socket of this user on a daemon that users share, once told. */
+  #userSocket: string | undefined
 
   /** Use `connect`. */
   constructor(options: ConnectOptions) {
@@ -253,12 +255,36 @@ export class Client implements AsyncDisposable {
     }
   }
 
+  /** By the socket of this user's own where there is one: what is known of it may be out of date. */
   async #dial(onNotification: (method: string, params: unknown) => void): Promise<SocketClient> {
-    const connection = await SocketClient.dial(this.#path, this.#options.encoding ?? 'messagepack', onNotification)
+    const known = this.#userSocket
+    if (known !== undefined) {
+      try {
+        return (await this.#greet(known, onNotification)).connection
+      } catch (error) {
+        if (!isAway(error)) throw error
+        this.#userSocket = undefined
+      }
+    }
+    const uid = this.#options.control ? undefined : process.getuid?.()
+    const { connection, socket } = await this.#greet(this.#path, onNotification, uid)
+    if (socket === undefined) return connection
+    connection.close()
+    this.#userSocket = socket
+    return (await this.#greet(socket, onNotification)).connection
+  }
+
+  async #greet(
+    path: string,
+    onNotification: (method: string, params: unknown) => void,
+    uid?: number,
+  ): Promise<{ connection: SocketClient; socket: string | undefined }> {
+    const connection = await SocketClient.dial(path, this.#options.encoding ?? 'messagepack', onNotification)
     try {
-      const { id } = (await connection.call('hello', { app: this.#options.app, protocol: PROTOCOL })) as Result<'hello'>
+      const params = { app: this.#options.app, protocol: PROTOCOL, ...(uid !== undefined && { uid }) }
+      const { id, socket } = (await connection.call('hello', params)) as Result<'hello'>
       this.#id = id
-      return connection
+      return { connection, socket }
     } catch (error) {
       connection.close()
       throw error

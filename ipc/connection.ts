@@ -9,8 +9,9 @@ import type { CallId, Codec, Incoming } from './codec.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
 import type { MethodEntry } from './methods/shapes.ts'
-import { METHODS, PROTOCOL } from './methods.ts'
+import { METHODS, type ParsedParams, PROTOCOL } from './methods.ts'
 import { Output } from './output.ts'
+import type { Quota } from './quota.ts'
 
 /** Calls under way on one connection; at this many it is not read further until some are answered. */
 export const MAX_IN_FLIGHT = 1024
@@ -18,6 +19,8 @@ export const MAX_IN_FLIGHT = 1024
 const OUTPUT_HIGH = 1024 * 1024
 /** Output that waits above which events are left out, in bytes. */
 export const EVENTS_HIGH = 256 * 1024
+/** What waits of one connection while all of its user's together are too much, in bytes. */
+const SHORT = 128 * 1024
 /** What is taken of a stream's beginning before there is a stream, in bytes. */
 const RAW_HEAD = 64 * 1024
 /** Content of a message from which on it is not copied, in bytes. */
@@ -39,6 +42,17 @@ export interface ConnectionContext {
   readonly lastEvent: () => number
 }
 
+/** By which socket a connection came in. */
+export interface Entrance {
+  /** True for the control socket. */
+  readonly owner: boolean
+  /** Whose the connection is: connections of one user see the same channels. */
+  readonly user: string
+  readonly quota: Quota
+  /** The socket of a user's own, for an app on the one that users share; undefined where there is none, or none can be made. */
+  readonly socketOf?: ((uid: number) => Promise<string | undefined>) | undefined
+}
+
 /** Answering calls; about to become a stream; a stream; being closed for something that cannot be read. */
 type Phase = 'calls' | 'raw' | 'stream' | 'closing'
 
@@ -51,8 +65,12 @@ type AnyHandler = (params: unknown, caller: Caller) => unknown
 export class Connection implements Caller {
   readonly id: number
   readonly owner: boolean
+  readonly user: string
   app = ''
   readonly #socket: Socket
+  readonly #entrance: Entrance
+  readonly #quota: Quota
+  readonly #look = (): void => this.#resume()
   readonly #output: Output
   readonly #context: ConnectionContext
   readonly #abort = new AbortController()
@@ -60,6 +78,8 @@ export class Connection implements Caller {
   readonly #take = (chunk: Buffer): void => this.#receive(chunk)
   #codec: Codec | undefined
   #inFlight = 0
+  /** Bytes that its user's quota knows of. */
+  #counted = 0
   #lost = 0
   #lastSeq = 0
   #phase: Phase = 'calls'
@@ -72,9 +92,12 @@ export class Connection implements Caller {
   /** Called when every call is answered. */
   #onIdle = (): void => {}
 
-  constructor(id: number, owner: boolean, socket: Socket, context: ConnectionContext) {
+  constructor(id: number, entrance: Entrance, socket: Socket, context: ConnectionContext) {
     this.id = id
-    this.owner = owner
+    this.owner = entrance.owner
+    this.user = entrance.user
+    this.#entrance = entrance
+    this.#quota = entrance.quota
     this.#socket = socket
     this.#output = new Output(socket, setImmediate)
     this.#context = context
@@ -82,7 +105,7 @@ export class Connection implements Caller {
     socket.on('drain', () => this.#onDrain())
     socket.on('error', () => socket.destroy())
     socket.on('end', () => this.#onEnd())
-    socket.once('close', () => this.#abort.abort())
+    socket.once('close', () => this.#onClose())
   }
 
   get signal(): AbortSignal {
@@ -123,7 +146,7 @@ export class Connection implements Caller {
   /** Sends an event if its topic was subscribed to; leaves it out, and says so later, if the app reads too slowly. */
   event(name: string, topic: string, seq: number, params: object): void {
     if (!this.#topics.has(topic) || !this.#codec) return
-    if (this.#output.length > EVENTS_HIGH) {
+    if (this.#output.length > (this.#quota.isHeavy ? SHORT : EVENTS_HIGH)) {
       this.#lost++
       return
     }
@@ -152,8 +175,24 @@ export class Connection implements Caller {
   }
 
   #onDrain(): void {
+    this.#account()
     this.#tellLost()
     this.#resume()
+  }
+
+  #onClose(): void {
+    this.#quota.forget(this.#look)
+    this.#quota.account(-this.#counted)
+    this.#counted = 0
+    this.#abort.abort()
+  }
+
+  /** Tells the quota what waits of this connection: requests that are not whole, answers that were not read. */
+  #account(): void {
+    if (this.#socket.destroyed) return
+    const bytes = (this.#codec?.waiting ?? 0) + this.#output.length
+    this.#quota.account(bytes - this.#counted)
+    this.#counted = bytes
   }
 
   #receive(chunk: Buffer): void {
@@ -163,6 +202,9 @@ export class Connection implements Caller {
       // Behind a call that waits to become a stream lies the stream's beginning: only so much of it is taken now.
       if (this.#phase === 'raw' && this.#codec.waiting > RAW_HEAD) this.#socket.pause()
       this.#readOn()
+      this.#account()
+      if (this.#reading && this.#quota.isHeavy && (this.#codec?.waiting ?? 0) > SHORT)
+        throw new PartylineError('local.limit', 'too many requests of this user are half sent')
     } catch (error) {
       this.#fail(toPartylineError(error))
     }
@@ -184,16 +226,22 @@ export class Connection implements Caller {
   }
 
   #isFull(): boolean {
-    return this.#held || this.#inFlight >= MAX_IN_FLIGHT || this.#output.length > OUTPUT_HIGH
+    const waiting = this.#quota.isHeavy ? SHORT : OUTPUT_HIGH
+    return this.#held || this.#inFlight >= MAX_IN_FLIGHT || this.#output.length > waiting || this.#quota.isSpent
   }
 
   #pause(): void {
     this.#reading = false
     this.#socket.pause()
+    if (this.#quota.isSpent) this.#quota.whenFree(this.#look)
   }
 
   #resume(): void {
-    if (this.#phase !== 'calls' || this.#reading || this.#socket.destroyed || this.#isFull()) return
+    if (this.#phase !== 'calls' || this.#reading || this.#socket.destroyed) return
+    if (this.#isFull()) {
+      if (this.#quota.isSpent) this.#quota.whenFree(this.#look)
+      return
+    }
     this.#reading = true
     try {
       this.#readOn()
@@ -232,6 +280,7 @@ export class Connection implements Caller {
 
   #call(codec: Codec, id: CallId | undefined, method: string, params: unknown): void {
     this.#inFlight++
+    this.#quota.begin(method)
     try {
       if (id === undefined && isRaw(method)) throw new PartylineError('usage.invalid-request', `${method} needs an id`)
       const result = this.#dispatch(method, params)
@@ -261,6 +310,8 @@ export class Connection implements Caller {
 
   #answered(): void {
     this.#inFlight--
+    this.#quota.end()
+    this.#account()
     if (!this.#reading) this.#resume()
     if (this.#ended) this.#endIfDone()
     if (this.#inFlight === 0) this.#onIdle()
@@ -272,6 +323,7 @@ export class Connection implements Caller {
    */
   async #callRaw(codec: Codec, { id, method, params }: Incoming & { kind: 'request' }): Promise<void> {
     this.#phase = 'raw'
+    this.#quota.begin(method)
     // An end is half of a stream where one is being opened; where one is waited for it says that nobody waits any more, and has to be seen.
     const waits = 'waits' in METHODS[method as RawMethod]
     const release = waits ? () => {} : holdEnd(this.#socket)
@@ -287,6 +339,8 @@ export class Connection implements Caller {
       release()
       this.#writeError(codec, id, method, error)
       this.#resume()
+    } finally {
+      this.#quota.end()
     }
   }
 
@@ -318,12 +372,14 @@ export class Connection implements Caller {
   }
 
   #hello(raw: unknown): unknown {
-    const { app, protocol } = parseParams('hello', METHODS.hello, raw) as { app: string; protocol: number }
+    const { app, protocol, uid } = parseParams('hello', METHODS.hello, raw) as ParsedParams<'hello'>
     if (protocol !== PROTOCOL)
       throw this.#refusal('usage.protocol', `this daemon speaks protocol ${PROTOCOL}, not ${protocol}`)
     this.app = app
     const { version, id, features } = this.#context
-    return { version, protocol: PROTOCOL, id, features }
+    const answer = { version, protocol: PROTOCOL, id, features }
+    const making = uid === undefined ? undefined : this.#entrance.socketOf?.(uid)
+    return making ? making.then((socket) => ({ ...answer, ...(socket !== undefined && { socket }) })) : answer
   }
 
   #subscribe({ topics }: { topics: string[] }, on: boolean): unknown {
@@ -341,6 +397,8 @@ export class Connection implements Caller {
     this.#write(codec.result(id, result))
     this.#phase = 'stream'
     this.#codec = undefined
+    this.#quota.account(-this.#counted)
+    this.#counted = 0
     this.#topics.clear()
     this.#socket.pause()
     this.#output.flush()

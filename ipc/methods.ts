@@ -17,6 +17,8 @@ export const PROTOCOL = 1
 
 /** Largest request or notification on the socket, in bytes. Base64 makes 512 KiB of content some 700 KB. */
 export const MAX_REQUEST = 1024 * 1024
+/** The last but one is nobody: (uid_t) -1. */
+const MAX_UID = 0xff_ff_ff_fe
 
 const name = z.string().min(1).max(128)
 const offerId = z
@@ -389,10 +391,21 @@ const SETTING_EXAMPLE = {
 
 export const METHODS = {
   hello: {
-    about: 'First call on every connection: who calls, and in which protocol version.',
+    about:
+      'First call on every connection: who calls, and in which protocol version. On the socket of a machine that its users share, an app that tells its `uid` gets the path of a `socket` to which only that user can connect, and goes on there: only apps of one user there see the same channels.',
     who: 'app',
-    params: z.object({ app: z.string().min(1).max(64), protocol: z.number().int() }),
-    result: z.object({ version: z.string(), protocol: z.number().int(), id: peerId, features: z.array(z.string()) }),
+    params: z.object({
+      app: z.string().min(1).max(64),
+      protocol: z.number().int(),
+      uid: z.number().int().min(0).max(MAX_UID).optional(),
+    }),
+    result: z.object({
+      version: z.string(),
+      protocol: z.number().int(),
+      id: peerId,
+      features: z.array(z.string()),
+      socket: z.string().optional(),
+    }),
     errors: ['usage.protocol'],
     example: {
       params: { app: 'chess', protocol: 1 },
@@ -720,7 +733,7 @@ export const METHODS = {
         ),
     }),
     result: empty,
-    errors: ['usage.invalid-argument', 'local.limit'],
+    errors: ['usage.invalid-argument', 'local.limit', 'policy.other-user'],
     example: { params: { channel: 'chess' }, result: {} },
   },
   'messages.unlisten': {
@@ -746,7 +759,7 @@ export const METHODS = {
     who: 'app',
     params: z.object({ service: name }),
     result: z.object({ stream: z.string(), peer: peerId, meta: z.string() }),
-    errors: ['usage.invalid-argument', 'local.limit', 'local.stopping'],
+    errors: ['usage.invalid-argument', 'local.limit', 'local.stopping', 'policy.other-user'],
     example: { params: { service: 'files' }, result: { stream: 's7', peer: ID, meta: '' } },
     raw: true,
     waits: true,
@@ -804,7 +817,7 @@ export const METHODS = {
     who: 'app',
     params: z.object({ offer: offerId }),
     result: offer,
-    errors: ['peer.no-offer', ...reachErrors],
+    errors: ['peer.no-offer', ...reachErrors, 'policy.other-user'],
     example: { params: { offer: OFFER_EXAMPLE.offer }, result: { ...OFFER_EXAMPLE, state: 'accepted' } },
   },
   'files.refuse': {
@@ -812,7 +825,7 @@ export const METHODS = {
     who: 'app',
     params: z.object({ offer: offerId }),
     result: empty,
-    errors: ['peer.no-offer'],
+    errors: ['peer.no-offer', 'policy.other-user'],
     example: { params: { offer: OFFER_EXAMPLE.offer }, result: {} },
   },
   'files.withdraw': {
@@ -820,7 +833,7 @@ export const METHODS = {
     who: 'app',
     params: z.object({ offer: offerId }),
     result: empty,
-    errors: ['peer.no-offer'],
+    errors: ['peer.no-offer', 'policy.other-user'],
     example: { params: { offer: OFFER_EXAMPLE.offer }, result: {} },
   },
   'files.fetch': {
@@ -831,7 +844,7 @@ export const METHODS = {
       meta: z.string().max(1024).describe('What is asked for; the sender app reads it.'),
     }),
     result: z.object({ stream: z.string(), peer: peerId }),
-    errors: ['peer.no-offer', 'peer.no-service', ...reachErrors],
+    errors: ['peer.no-offer', 'peer.no-service', ...reachErrors, 'policy.other-user'],
     example: {
       params: { offer: OFFER_EXAMPLE.offer, meta: '{"file":0,"offset":0}' },
       result: { stream: 's8', peer: ID },
@@ -844,7 +857,7 @@ export const METHODS = {
     who: 'app',
     params: z.object({ offer: offerId }),
     result: z.object({ stream: z.string(), peer: peerId, meta: z.string() }),
-    errors: ['peer.no-offer', 'local.stopping'],
+    errors: ['peer.no-offer', 'local.stopping', 'policy.other-user'],
     example: {
       params: { offer: OFFER_EXAMPLE.offer },
       result: { stream: 's8', peer: ID, meta: '{"file":0,"offset":0}' },
@@ -857,7 +870,7 @@ export const METHODS = {
     who: 'app',
     params: z.object({ offer: offerId, ok: z.boolean() }),
     result: empty,
-    errors: ['peer.no-offer', ...reachErrors],
+    errors: ['peer.no-offer', ...reachErrors, 'policy.other-user'],
     example: { params: { offer: OFFER_EXAMPLE.offer, ok: true }, result: {} },
   },
   'chat.send': {

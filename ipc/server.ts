@@ -5,14 +5,18 @@ import type { Logger } from '../daemon/logger.ts'
 import type { Refusals } from '../daemon/refusals.ts'
 import type { InheritedSockets } from '../daemon/service/environment.ts'
 import type { Handlers, Publish } from './api.ts'
-import { Connection, type ConnectionContext } from './connection.ts'
+import { Connection, type ConnectionContext, type Entrance } from './connection.ts'
 import { JsonLines } from './json-lines.ts'
 import { MessagePackRpc } from './messagepack.ts'
 import { EVENTS, type Topic } from './methods.ts'
+import { Quota } from './quota.ts'
 import { listenOn, listenOnInherited } from './socket-files.ts'
+import { type Grant, type UserSocket, UserSockets } from './user-sockets.ts'
 
-/** Apps connected at a time. */
+/** Apps connected at a time, and as many programs of the owner. */
 export const MAX_CONNECTIONS = 1024
+/** Of those, the connections of one user of a shared daemon, and of all that do not tell whose they are. */
+export const MAX_USER_CONNECTIONS = 256
 /** Apps above that which are still told so, and how long they have to read it, in milliseconds. */
 const MAX_TURNED_AWAY = 64
 const TURNING_AWAY = 2000
@@ -27,6 +31,8 @@ interface ServerOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly refusals: Refusals
+  /** Lets one user connect to a socket; by systemd unless a test says otherwise. */
+  readonly grant?: Grant
 }
 
 interface SocketPlaces {
@@ -36,7 +42,15 @@ interface SocketPlaces {
   readonly appMode: number
   /** Sockets that a service manager opened at these places, as file descriptors. */
   readonly inherited?: InheritedSockets | undefined
+  /** A folder for a socket for each user; undefined where all apps are of one user. */
+  readonly users?: string | undefined
 }
+
+/** What a socket gives to whoever connects to it. */
+type Door = Omit<Entrance, 'user'> & { readonly userOf: (connection: number) => string }
+
+/** The user of all apps where there is one only. */
+const SELF = 'self'
 
 /** The daemon's two sockets: one for apps, one for the owner. */
 export class IpcServer {
@@ -45,7 +59,9 @@ export class IpcServer {
   readonly #servers: Server[] = []
   readonly #connections = new Map<number, Connection>()
   readonly #turnedAway = new Set<Socket>()
+  #users: UserSockets | undefined
   #lastConnection = 0
+  #owners = 0
   #seq = 0
 
   constructor(options: ServerOptions) {
@@ -54,9 +70,29 @@ export class IpcServer {
   }
 
   /** Both sockets accept when this resolves. */
-  async listen({ app, control, appMode, inherited = {} }: SocketPlaces): Promise<void> {
-    await this.#open(control, 0o600, true, inherited.control)
-    await this.#open(app, appMode, false, inherited.app)
+  async listen({ app, control, appMode, inherited = {}, users }: SocketPlaces): Promise<void> {
+    const { clock, logger, grant } = this.#options
+    const own = users === undefined
+    const owner = { owner: true, userOf: () => (own ? SELF : 'owner'), quota: new Quota(clock, MAX_CONNECTIONS) }
+    await this.#open(control, 0o600, owner, inherited.control)
+    if (users !== undefined) {
+      this.#users = new UserSockets({
+        folder: users,
+        clock,
+        logger,
+        open: (path, uid) => this.#openFor(path, uid),
+        ...(grant && { grant }),
+      })
+      await this.#users.start()
+    }
+    const apps: Door = {
+      owner: false,
+      // A program that does not tell is a user of its own.
+      userOf: (connection) => (own ? SELF : `connection ${connection}`),
+      quota: new Quota(clock, own ? MAX_CONNECTIONS : MAX_USER_CONNECTIONS),
+      socketOf: this.#users && ((uid) => this.#users?.of(uid) ?? Promise.resolve(undefined)),
+    }
+    await this.#open(app, appMode, apps, inherited.app)
   }
 
   /** How many apps are connected. */
@@ -64,10 +100,12 @@ export class IpcServer {
     return this.#connections.size
   }
 
-  readonly publish: Publish = (event, params) => {
+  readonly publish: Publish = (event, params, user) => {
     this.#seq++
     const { topic } = EVENTS[event]
-    for (const connection of this.#connections.values()) connection.event(event, topic, this.#seq, params)
+    for (const connection of this.#connections.values())
+      if (user === undefined || connection.user === user || connection.owner)
+        connection.event(event, topic, this.#seq, params)
   }
 
   /** True when anybody subscribed to a topic. */
@@ -79,28 +117,42 @@ export class IpcServer {
   async stop(): Promise<void> {
     for (const connection of this.#connections.values()) connection.close()
     for (const socket of this.#turnedAway) socket.destroy()
-    await Promise.all(
-      this.#servers
-        .splice(0)
-        .map(
-          (server) => new Promise<void>((resolve) => (server.listening ? server.close(() => resolve()) : resolve())),
-        ),
-    )
+    await Promise.all([this.#users?.stop(), ...this.#servers.splice(0).map(closeServer)])
   }
 
-  async #open(path: string, mode: number, owner: boolean, descriptor: number | undefined): Promise<void> {
-    const server = createServer({ allowHalfOpen: true }, (socket) => this.#admit(socket, owner))
+  async #open(path: string, mode: number, door: Door, descriptor: number | undefined): Promise<void> {
+    const server = createServer({ allowHalfOpen: true }, (socket) => this.#admit(socket, door))
     this.#servers.push(server)
     if (descriptor === undefined) await listenOn(server, path, mode)
     else await listenOnInherited(server, descriptor)
+    this.#watch(server, path)
+  }
+
+  /** A socket of one user, for `UserSockets` to keep. */
+  async #openFor(path: string, uid: number): Promise<UserSocket> {
+    const quota = new Quota(this.#options.clock, MAX_USER_CONNECTIONS)
+    const door = { owner: false, userOf: () => `user ${uid}`, quota }
+    const server = createServer({ allowHalfOpen: true }, (socket) => this.#admit(socket, door))
+    await listenOn(server, path, 0o600)
+    this.#watch(server, path)
+    return { isIdle: () => quota.connections === 0, close: () => closeServer(server) }
+  }
+
+  #watch(server: Server, path: string): void {
     server.on('error', (error) =>
       this.#options.logger.warn('a socket reports an error', { path, error: error.message }),
     )
   }
 
-  #admit(socket: Socket, owner: boolean): void {
-    if (this.#connections.size >= MAX_CONNECTIONS) return this.#turnAway(socket)
-    const connection = new Connection(++this.#lastConnection, owner, socket, this.#context)
+  #admit(socket: Socket, { userOf, ...door }: Door): void {
+    const { owner, quota } = door
+    const apps = this.#connections.size - this.#owners
+    if (quota.connections >= quota.maxConnections || (!owner && apps >= MAX_CONNECTIONS))
+      return this.#turnAway(socket, quota)
+    const id = ++this.#lastConnection
+    const connection = new Connection(id, { ...door, user: userOf(id) }, socket, this.#context)
+    quota.connections++
+    if (owner) this.#owners++
     this.#connections.set(connection.id, connection)
     const patience = this.#options.clock.after(HELLO_PATIENCE, () => {
       if (connection.greeted) return
@@ -109,14 +161,17 @@ export class IpcServer {
     })
     socket.once('close', () => {
       patience.cancel()
+      quota.connections--
+      if (owner) this.#owners--
       this.#connections.delete(connection.id)
     })
   }
 
   /** Tells an app that there is no room, in the encoding it speaks. Those that say nothing are let go without a word. */
-  #turnAway(socket: Socket): void {
+  #turnAway(socket: Socket, { connections, maxConnections }: Quota): void {
     const { clock, refusals } = this.#options
     refusals.count('local.limit')
+    const most = connections >= maxConnections ? `${maxConnections} of this user’s` : MAX_CONNECTIONS
     socket.on('error', () => socket.destroy())
     if (this.#turnedAway.size >= MAX_TURNED_AWAY) return void socket.destroy()
     this.#turnedAway.add(socket)
@@ -129,11 +184,13 @@ export class IpcServer {
     socket.once('data', (chunk) => {
       const codec = chunk[0] === 0x94 ? new MessagePackRpc() : new JsonLines()
       socket.end(
-        Buffer.from(
-          codec.error(null, new PartylineError('local.limit', `${MAX_CONNECTIONS} apps are connected already`)),
-        ),
+        Buffer.from(codec.error(null, new PartylineError('local.limit', `${most} apps are connected already`))),
       )
       socket.resume()
     })
   }
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => (server.listening ? server.close(() => resolve()) : resolve()))
 }

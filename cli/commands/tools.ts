@@ -1,12 +1,13 @@
 import { PartylineError } from '../../daemon/errors.ts'
 import { VERSION } from '../../daemon/version.ts'
+import { METHODS } from '../../ipc/methods.ts'
 import { arg, type Command } from '../command.ts'
 import { completionScript } from '../completion.ts'
 
 export const rpcCommand: Command = {
   name: 'rpc',
   arguments: '<method> [json]',
-  about: 'Makes one raw call on the socket.',
+  about: 'Makes one raw call, on the socket for apps or, where the method is for the owner, on theirs.',
   example: 'partyline rpc messages.send \'{"peer":"anna","channel":"chess","data":"e2e4"}\'',
   json: 'the result',
   async run(context, given) {
@@ -16,8 +17,11 @@ export const rpcCommand: Command = {
     } catch (error) {
       throw new PartylineError('usage.invalid-argument', `the parameters are not JSON: ${(error as Error).message}`)
     }
-    await using client = await context.connect({ control: true })
-    const result = await client.callAny(arg(given, 0), params)
+    const method = arg(given, 0)
+    // On the owner's socket only what is for the owner: whoever may use the daemon may call the rest.
+    const control = (METHODS as Readonly<Record<string, { who: string } | undefined>>)[method]?.who === 'owner'
+    await using client = await context.connect({ control })
+    const result = await client.callAny(method, params)
     context.stdout.write(`${JSON.stringify(result, null, context.json ? 0 : 2)}\n`)
   },
 }

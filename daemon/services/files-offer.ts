@@ -17,16 +17,19 @@ export class Offer {
   readonly peer: PeerId
   readonly direction: OfferView['direction']
   readonly content: OfferContent
+  /** Whose app made or took it; undefined for what a peer offers to everybody here. */
+  user: string | undefined
   state: OfferState = 'offered'
   /** When it ended; undefined while it stands. */
   endedAt: Milliseconds | undefined
   readonly #ended = new AbortController()
 
-  constructor(id: string, peer: PeerId, direction: OfferView['direction'], content: OfferContent) {
+  constructor(id: string, peer: PeerId, direction: OfferView['direction'], content: OfferContent, user?: string) {
     this.id = id
     this.peer = peer
     this.direction = direction
     this.content = content
+    this.user = user
   }
 
   get stands(): boolean {

@@ -35,10 +35,13 @@ export interface DaemonMessages {
 
 /** What offers need of the streams between hosts. */
 interface OfferStreams {
-  open(peer: PeerId, service: string, meta: string): Promise<SessionStream>
+  open(peer: PeerId, service: string, user: string, meta: string): Promise<SessionStream>
   /** Waits for a stream to `service`; streams that `FileService.admits` turns down do not come here. */
-  accept(service: string, signal: AbortSignal): Promise<{ stream: SessionStream; meta: string }>
+  accept(service: string, user: string, signal: AbortSignal): Promise<{ stream: SessionStream; meta: string }>
 }
+
+/** Who looks at offers. */
+type Viewer = Pick<Caller, 'user' | 'owner'>
 
 interface FileServiceOptions {
   readonly clock: Clock
@@ -84,9 +87,11 @@ export class FileService {
     this.#courier.close()
   }
 
-  /** The offers that stand, in both directions, and those that ended in the last ten minutes. */
-  list(): OfferView[] {
-    return [...this.#offers.ended(), ...this.#offers.all()].map((offer) => offer.view())
+  /** The offers that stand, in both directions, and those that ended in the last ten minutes, without those of other users here. */
+  list(caller: Viewer): OfferView[] {
+    return [...this.#offers.ended(), ...this.#offers.all()]
+      .filter((offer) => isFor(offer, caller))
+      .map((offer) => offer.view())
   }
 
   // The sender's side
@@ -104,7 +109,7 @@ export class FileService {
     if (known) return this.#offerAgain(known, peer, caller)
     if (this.#options.isBlocked(peer)) throw new PartylineError('policy.blocked')
     if (!this.#offers.hasRoom(peer, 'out')) throw new PartylineError('local.limit', 'too many offers stand')
-    const offer = new Offer(id, peer, 'out', { ...content, name: cleanOfferName(content.name) })
+    const offer = new Offer(id, peer, 'out', { ...content, name: cleanOfferName(content.name) }, caller.user)
     this.#offers.add(offer)
     this.#hold(offer, caller)
     try {
@@ -119,19 +124,22 @@ export class FileService {
   }
 
   /** Takes an own offer back. Throws `peer.no-offer`. */
-  async withdraw(id: string): Promise<void> {
-    const offer = this.#offers.standing(id, 'out')
+  async withdraw(id: string, caller: Viewer): Promise<void> {
+    await this.#withdraw(this.#standing(id, 'out', caller))
+  }
+
+  async #withdraw(offer: Offer): Promise<void> {
     this.#end(offer, 'withdrawn')
     await this.#courier.recall(offer)
   }
 
   /** Waits until the receiver of an own offer asks for something. Throws `peer.no-offer` when the offer ends. */
-  async serve(id: string, signal: AbortSignal): Promise<{ stream: SessionStream; meta: string }> {
-    const offer = this.#offers.standing(id, 'out')
-    const either = AbortSignal.any([signal, offer.signal])
+  async serve(id: string, caller: Viewer & Pick<Caller, 'signal'>): Promise<{ stream: SessionStream; meta: string }> {
+    const offer = this.#standing(id, 'out', caller)
+    const either = AbortSignal.any([caller.signal, offer.signal])
     try {
       for (;;) {
-        const accepted = await this.#options.streams.accept(serviceOf(offer), either)
+        const accepted = await this.#options.streams.accept(serviceOf(offer), caller.user, either)
         if (accepted.stream.peer === offer.peer) return accepted
         this.#options.refusals.count('peer.no-service')
         accepted.stream.reset('peer.no-service')
@@ -154,33 +162,34 @@ export class FileService {
    * Takes an offer: it belongs to the caller while its connection stands. Throws `peer.no-offer`, `local.limit` where another
    * app has it, and what reaching the sender throws.
    */
-  async accept(id: string, caller?: Caller): Promise<OfferView> {
-    const offer = this.#offers.standing(id, 'in')
+  async accept(id: string, caller: Caller): Promise<OfferView> {
+    const offer = this.#standing(id, 'in', caller)
     const taker = this.#takers.get(offer)
-    if (taker && taker.id !== caller?.id && !taker.signal.aborted)
+    if (taker && taker.id !== caller.id && !taker.signal.aborted)
       throw new PartylineError('local.limit', 'another app here already takes this offer')
-    if (caller) this.#takers.set(offer, caller)
+    this.#takers.set(offer, caller)
+    offer.user = caller.user
     if (offer.state === 'offered') await this.#acceptAtSender(offer)
     return offer.view()
   }
 
   /** Refuses an offer. Throws `peer.no-offer`. */
-  async refuse(id: string): Promise<void> {
-    const offer = this.#offers.standing(id, 'in')
+  async refuse(id: string, caller: Viewer): Promise<void> {
+    const offer = this.#standing(id, 'in', caller)
     this.#end(offer, 'refused')
     await this.#sendState(offer, 'refused').catch(() => {})
   }
 
   /** Opens a stream to the sender of an accepted offer. Throws `peer.no-offer`, `peer.no-service` and what reaching it throws. */
-  async fetch(id: string, meta: string): Promise<SessionStream> {
-    const offer = this.#offers.standing(id, 'in')
+  async fetch(id: string, meta: string, caller: Viewer): Promise<SessionStream> {
+    const offer = this.#standing(id, 'in', caller)
     if (offer.state !== 'accepted') throw new PartylineError('peer.no-offer', 'the offer was not accepted yet')
-    return await this.#options.streams.open(offer.peer, serviceOf(offer), meta)
+    return await this.#options.streams.open(offer.peer, serviceOf(offer), caller.user, meta)
   }
 
   /** Tells the sender how it ended. Throws `peer.no-offer` and what reaching the sender throws; then it can be told again. */
-  async finish(id: string, ok: boolean): Promise<void> {
-    const offer = this.#offers.standing(id, 'in')
+  async finish(id: string, ok: boolean, caller: Viewer): Promise<void> {
+    const offer = this.#standing(id, 'in', caller)
     const state = ok ? 'done' : 'failed'
     await this.#sendState(offer, state).catch((error) => {
       if (codeOf(error) !== 'peer.no-offer') throw error
@@ -210,9 +219,16 @@ export class FileService {
     this.#courier.peerSeen(peer)
   }
 
+  /** An offer that stands, for who may do something with it. Throws `peer.no-offer`, `policy.other-user`. */
+  #standing(id: string, direction: OfferView['direction'], caller: Viewer): Offer {
+    const offer = this.#offers.standing(id, direction)
+    if (!isFor(offer, caller)) throw new PartylineError('policy.other-user')
+    return offer
+  }
+
   /** The same id again: after its app or this daemon lost the other. */
   #offerAgain(offer: Offer, peer: PeerId, caller: Caller): OfferView {
-    if (offer.direction !== 'out' || offer.peer !== peer)
+    if (offer.direction !== 'out' || offer.peer !== peer || !isFor(offer, caller))
       throw new PartylineError('usage.invalid-argument', `${offer.id} is the id of another offer`)
     if (offer.stands) this.#hold(offer, caller)
     return offer.view()
@@ -229,7 +245,7 @@ export class FileService {
     const leave = (): void => {
       holders.delete(caller)
       if (holders.size === 0 && offer.stands)
-        this.#later(offer, CALLER_GRACE, () => void this.withdraw(offer.id).catch(() => {}))
+        this.#later(offer, CALLER_GRACE, () => void this.#withdraw(offer).catch(() => {}))
     }
     if (caller.signal.aborted) leave()
     else caller.signal.addEventListener('abort', leave, { once: true, signal: offer.signal })
@@ -305,6 +321,7 @@ export class FileService {
       await this.#sendState(offer, 'accepted')
     } catch (error) {
       this.#takers.delete(offer)
+      offer.user = undefined
       if (codeOf(error) === 'peer.no-offer' && offer.stands) this.#end(offer, 'withdrawn')
       throw error
     }
@@ -357,8 +374,13 @@ export class FileService {
   }
 
   #publish(offer: Offer): void {
-    this.#options.publish('files.changed', { offer: offer.view() })
+    this.#options.publish('files.changed', { offer: offer.view() }, offer.direction === 'out' ? offer.user : undefined)
   }
+}
+
+/** False for an offer that an app of another user here made or took. */
+function isFor({ user }: Offer, caller: Viewer): boolean {
+  return user === undefined || user === caller.user || caller.owner
 }
 
 function serviceOf(offer: Offer): string {

@@ -12,9 +12,14 @@ type InternalHandler = (peer: PeerId, data: Uint8Array) => void | Promise<void>
 
 /** Apps that listen to one channel. */
 export const MAX_LISTENERS = 256
+/** Channels that all connections of one user listen to, each counted for itself. */
+export const MAX_USER_CHANNELS = 4096
+/** Connections of one user that may have all that an app may have on its way; more share it. */
+const FULL_SHARES = 4
 
 interface Listener {
   readonly app: MessageApp
+  readonly user: string
   readonly accept: Accept
 }
 
@@ -41,6 +46,7 @@ export class MessageService {
   readonly #options: MessageOptions
   readonly #room = new WaitingRoom()
   readonly #apps = new Map<number, { app: MessageApp; channels: Map<string, Listener> }>()
+  readonly #users = new Map<string, { apps: number; channels: number }>()
   /** By channel; an array is replaced, never changed. */
   readonly #listeners = new Map<string, readonly Listener[]>()
   readonly #internal = new Map<string, InternalHandler>()
@@ -67,16 +73,22 @@ export class MessageService {
     return this.#known(connection).app
   }
 
-  /** Takes the messages of a channel for an app; again, to take them from others. Throws `local.limit`. */
+  /** Takes the messages of a channel for an app; again, to take them from others. Throws `local.limit`, `policy.other-user`. */
   listen(connection: AppConnection, channel: string, accept: Accept): void {
     const { app, channels } = this.#known(connection)
+    const { user } = connection
+    const use = this.#use(user)
     const before = channels.get(channel)
     const others = (this.#listeners.get(channel) ?? []).filter((listener) => listener !== before)
     if (!before && channels.size >= MAX_CHANNELS)
       throw new PartylineError('local.limit', `one connection listens to at most ${MAX_CHANNELS} channels`)
     if (others.length >= MAX_LISTENERS)
       throw new PartylineError('local.limit', `${MAX_LISTENERS} apps listen to ${channel} already`)
-    const listener = { app, accept }
+    if (others.some((listener) => listener.user !== user)) throw new PartylineError('policy.other-user')
+    if (!before && use.channels >= MAX_USER_CHANNELS)
+      throw new PartylineError('local.limit', `one user listens to at most ${MAX_USER_CHANNELS} channels`)
+    if (!before) use.channels++
+    const listener = { app, user, accept }
     channels.set(channel, listener)
     this.#listeners.set(channel, [...others, listener])
   }
@@ -123,18 +135,36 @@ export class MessageService {
     const known = this.#apps.get(connection.id)
     if (known) return known
     if (connection.signal.aborted) throw new PartylineError('local.closed')
-    const app = new MessageApp({ ...this.#options, connection, room: this.#room })
+    const { appSend, appReceive } = this.#options
+    const use = this.#use(connection.user)
+    const share = (limit: number): number => limit / Math.max(1, use.apps / FULL_SHARES)
+    const app = new MessageApp({
+      ...this.#options,
+      connection,
+      room: this.#room,
+      appSend: () => share(appSend()),
+      appReceive: () => share(appReceive()),
+    })
     const entry = { app, channels: new Map<string, Listener>() }
     this.#apps.set(connection.id, entry)
+    use.apps++
     connection.signal.addEventListener('abort', () => {
       this.#apps.delete(connection.id)
       for (const [channel, listener] of entry.channels) this.#remove(channel, listener)
+      if (--use.apps === 0) this.#users.delete(connection.user)
       app.close()
     })
     return entry
   }
 
+  #use(user: string): { apps: number; channels: number } {
+    const use = this.#users.get(user) ?? { apps: 0, channels: 0 }
+    this.#users.set(user, use)
+    return use
+  }
+
   #remove(channel: string, listener: Listener): void {
+    this.#use(listener.user).channels--
     const left = (this.#listeners.get(channel) ?? []).filter((one) => one !== listener)
     if (left.length > 0) this.#listeners.set(channel, left)
     else this.#listeners.delete(channel)

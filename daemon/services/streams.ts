@@ -20,6 +20,8 @@ export interface AcceptedStream {
 }
 
 interface Service {
+  /** Whose apps accept its streams. */
+  user: string
   readonly acceptors: { take: (stream: IncomingStream) => void }[]
   readonly backlog: { stream: IncomingStream; timer: Timer }[]
   /** When an acceptor was last there. */
@@ -29,7 +31,7 @@ interface Service {
 interface StreamServiceOptions {
   readonly clock: Clock
   readonly open: (peer: PeerId) => Promise<Session>
-  readonly onClosed: (stream: SessionStream, outcome: StreamOutcome) => void
+  readonly onClosed: (stream: SessionStream, outcome: StreamOutcome, user: string) => void
 }
 
 /** Byte streams to named services, between apps here and apps at peers. */
@@ -45,19 +47,20 @@ export class StreamService {
     this.#options = options
   }
 
-  /** Opens a session on demand, and a stream in it. */
-  async open(peer: PeerId, service: string, meta?: string): Promise<SessionStream> {
+  /** Opens a session on demand, and a stream in it, for an app of a user here. */
+  async open(peer: PeerId, service: string, user: string, meta?: string): Promise<SessionStream> {
     const session = await this.#options.open(peer)
-    return this.#watch(await session.openStream(service, meta))
+    return this.#watch(await session.openStream(service, meta), user)
   }
 
-  /** Waits for a stream to a service, until `signal` says to stop waiting. */
-  accept(service: string, signal: AbortSignal): Promise<AcceptedStream> {
+  /** Waits for a stream to a service, until `signal` says to stop waiting. Rejects with `local.limit`, or `policy.other-user` while another's app accepts them. */
+  accept(service: string, user: string, signal: AbortSignal): Promise<AcceptedStream> {
     const waiting = this.#services.get(service)?.acceptors.length ?? 0
     if (waiting >= MAX_ACCEPTORS || this.#acceptors >= MAX_ALL_ACCEPTORS)
       return Promise.reject(new PartylineError('local.limit', 'too many apps are waiting for streams'))
     if (signal.aborted) return Promise.reject(new PartylineError('local.closed'))
-    const entry = this.#serviceOf(service)
+    const entry = this.#serviceOf(service, user)
+    if (entry.user !== user) return Promise.reject(new PartylineError('policy.other-user'))
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         const index = entry.acceptors.indexOf(acceptor)
@@ -76,9 +79,9 @@ export class StreamService {
         take: (incoming: IncomingStream): void => {
           leave()
           incoming.accept().then(
-            (stream) => resolve({ stream: this.#watch(stream), meta: incoming.meta }),
+            (stream) => resolve({ stream: this.#watch(stream, user), meta: incoming.meta }),
             // Its opener gave up, or no link came about: the app waits for a stream, not for this one.
-            () => this.accept(service, signal).then(resolve, reject),
+            () => this.accept(service, user, signal).then(resolve, reject),
           )
         },
       }
@@ -116,10 +119,14 @@ export class StreamService {
     entry.backlog.push(waiting)
   }
 
-  #serviceOf(name: string): Service {
+  /** The service as it is, or a new one for this user: where nobody accepts or is about to, it is anybody's. */
+  #serviceOf(name: string, user: string): Service {
+    const now = this.#options.clock.now()
     const known = this.#services.get(name)
+    if (known && known.acceptors.length === 0 && known.backlog.length === 0 && now - known.armed > REARM)
+      known.user = user
     if (known) return known
-    const service: Service = { acceptors: [], backlog: [], armed: this.#options.clock.now() }
+    const service: Service = { user, acceptors: [], backlog: [], armed: now }
     this.#services.set(name, service)
     return service
   }
@@ -133,12 +140,12 @@ export class StreamService {
     })
   }
 
-  #watch(stream: SessionStream): SessionStream {
+  #watch(stream: SessionStream, user: string): SessionStream {
     this.#outcomes.set(stream.id, { outcome: stream.outcome, incoming: stream.incoming })
     void stream.outcome.then((outcome) => {
       const oldest = this.#ended.push(stream.id) > MAX_OUTCOMES ? this.#ended.shift() : undefined
       if (oldest !== undefined) this.#outcomes.delete(oldest)
-      this.#options.onClosed(stream, outcome)
+      this.#options.onClosed(stream, outcome, user)
     })
     return stream
   }

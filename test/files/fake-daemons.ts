@@ -105,8 +105,8 @@ export class FakeHost {
         },
       },
       streams: {
-        open: async (peer, service, meta) => this.#lan.stream(this, peer, service, meta),
-        accept: (service, signal) => this.#accept(service, signal),
+        open: async (peer, service, _user, meta) => this.#lan.stream(this, peer, service, meta),
+        accept: (service, _user, signal) => this.#accept(service, signal),
       },
     })
   }
@@ -137,18 +137,22 @@ export class FakeHost {
     const require = (): void => {
       if (!this.running) throw new PartylineError('local.no-daemon')
     }
-    let caller: Caller | undefined
+    let last: Caller | undefined
     const callerNow = (): Caller => {
-      if (!caller || caller.signal.aborted)
-        caller = {
-          id: ++callers,
-          app: 'test',
-          owner: false,
-          signal: this.#life.signal,
-          deliver: async () => {},
-          request: () => {},
-          hold: () => {},
-        }
+      const caller: Caller =
+        last && !last.signal.aborted
+          ? last
+          : {
+              id: ++callers,
+              app: 'test',
+              owner: false,
+              user: 'self',
+              signal: this.#life.signal,
+              deliver: async () => {},
+              request: () => {},
+              hold: () => {},
+            }
+      last = caller
       return caller
     }
     const call = async (method: string, params: AnyParams): Promise<unknown> => {
@@ -156,11 +160,11 @@ export class FakeHost {
       const { offer, ok, peer, ...content } = params
       const { service } = this
       if (method === 'files.offer') return service.offer(peer as PeerId, { offer, ...content }, callerNow())
-      if (method === 'files.list') return service.list()
+      if (method === 'files.list') return service.list(callerNow())
       if (method === 'files.accept') return service.accept(offer, callerNow())
-      if (method === 'files.refuse') return service.refuse(offer).then(() => ({}))
-      if (method === 'files.withdraw') return service.withdraw(offer).then(() => ({}))
-      if (method === 'files.finish') return service.finish(offer, ok).then(() => ({}))
+      if (method === 'files.refuse') return service.refuse(offer, callerNow()).then(() => ({}))
+      if (method === 'files.withdraw') return service.withdraw(offer, callerNow()).then(() => ({}))
+      if (method === 'files.finish') return service.finish(offer, ok, callerNow()).then(() => ({}))
       if (method === 'peers.get') return { trust: this.trusted.has(peer) ? 'trusted' : 'unknown' }
       throw new PartylineError('usage.unknown-method', method)
     }
@@ -190,12 +194,12 @@ export class FakeHost {
       },
       fetchOffer: async (offer, meta) => {
         require()
-        return { socket: socketOf(await this.service.fetch(offer, meta)), meta }
+        return { socket: socketOf(await this.service.fetch(offer, meta, callerNow())), meta }
       },
       serveOffer: async (offer, signal) => {
         require()
         const either = signal ? AbortSignal.any([signal, this.#life.signal]) : this.#life.signal
-        const { stream, meta } = await this.service.serve(offer, either)
+        const { stream, meta } = await this.service.serve(offer, { ...callerNow(), signal: either })
         return { socket: socketOf(stream), meta }
       },
     }

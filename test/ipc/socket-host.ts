@@ -21,6 +21,11 @@ export class SocketHost implements AsyncDisposable {
   readonly refusals = new Refusals()
   readonly server: IpcServer
 
+  /** The users that were let in to a socket of their own. */
+  readonly granted: number[] = []
+  /** Set: none can be. */
+  cannotGrant = false
+
   private constructor(folder: string, handlers: TestHandlers, clock: Clock) {
     this.folder = folder
     this.server = new IpcServer({
@@ -31,6 +36,10 @@ export class SocketHost implements AsyncDisposable {
       clock,
       logger: silentLogger,
       refusals: this.refusals,
+      grant: async (_, uid) => {
+        if (this.cannotGrant) throw new Error('no access lists here')
+        this.granted.push(uid)
+      },
     })
   }
 
@@ -38,6 +47,17 @@ export class SocketHost implements AsyncDisposable {
     const host = new SocketHost(folder ?? (await temporaryFolder()), handlers, clock)
     await host.server.listen({ app: host.app, control: host.control, appMode: 0o600 })
     return host
+  }
+
+  /** With a socket for each user, as a machine's service has it. */
+  static async shared(handlers: TestHandlers = {}, clock: Clock = systemClock, folder?: string): Promise<SocketHost> {
+    const host = new SocketHost(folder ?? (await temporaryFolder()), handlers, clock)
+    await host.server.listen({ app: host.app, control: host.control, appMode: 0o660, users: host.users })
+    return host
+  }
+
+  get users(): string {
+    return join(this.folder, 'users')
   }
 
   get app(): string {

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Debian, debianMissing, debianRoot } from '../lab/debian.ts'
 import { Lab, labMissing } from '../lab/lab.ts'
+import { eventually } from '../lab/patience.ts'
 import { binaries } from './binaries.ts'
 
 const missing = labMissing(['dpkg-deb', 'lintian', 'xz']) ?? debianMissing()
@@ -83,6 +84,30 @@ describe.skipIf(missing)(`the Debian package${missing ? ` (skipped: ${missing})`
     await one.sh(
       'zcat /usr/share/man/man1/partyline.1.gz | grep -q "partyline invite" && bash -n /usr/share/bash-completion/completions/partyline',
     )
+    // Users of the group are served, each by a socket that the kernel opens to them alone; others are not, and nobody but the owner controls it.
+    for (const user of ['anna', 'ben', 'carl']) await one.sh(`useradd -M ${user}`)
+    for (const user of ['anna', 'ben']) await one.sh(`usermod -aG partyline ${user}`)
+    const as = (user: string, command: string) => one.exec(['runuser', '-u', user, '--', ...command.split(' ')])
+    await one.sh('nohup runuser -u anna -- partyline messages chess >/root/anna.log 2>&1 </dev/null &')
+    const taken = await eventually('anna has the channel', async () => {
+      const { stdout, code } = await as('ben', 'partyline rpc messages.listen {"channel":"chess"} --json')
+      return code === 5 && stdout
+    })
+    expect(taken).toContain('policy.other-user')
+    expect(await as('anna', 'partyline rpc messages.listen {"channel":"chess"}')).toMatchObject({ code: 0 })
+    await other.sh(`partyline message ${id} chess "knight to f3"`)
+    await eventually('anna has the message', async () => (await one.sh('cat /root/anna.log')).includes('knight to f3'))
+    const users = await one.sh('stat -c "%U %a %n" /run/partyline/users/*; id -u anna')
+    const [annas] = users.split('\n').slice(-1)
+    expect(users).toContain(`partyline 660 /run/partyline/users/${annas}.sock`)
+    expect(await as('ben', `sh -c "test -w /run/partyline/users/${annas}.sock"`)).not.toMatchObject({ code: 0 })
+    for (const refused of [
+      await as('carl', 'partyline status --json'),
+      await as('anna', 'partyline config set log.level debug --json'),
+    ]) {
+      expect(refused.code).not.toBe(0)
+      expect(refused.stdout).toContain('local.permission')
+    }
     // An upgrade while a file arrives: the transfer goes on where it was, and who waits for the socket is served.
     await one.sh(
       'mkdir /root/in; nohup partyline receive --accept all --dir /root/in --once >/root/in.log 2>&1 </dev/null &',

@@ -23,6 +23,7 @@ let sent: { peer: PeerId; message: Record<string, unknown> }[]
 let published: OfferView[]
 let unreachable: ErrorCode | undefined
 let blocked: Set<PeerId>
+let audience: (string | undefined)[]
 let take: (peer: PeerId, data: Uint8Array) => void
 let accepting: { service: string; give: (stream: SessionStream, meta: string) => void; signal: AbortSignal }[]
 let opened: { peer: PeerId; service: string; meta: string }[]
@@ -30,7 +31,7 @@ let files: FileService
 let apps = 0
 let attempts = 0
 
-function app(): Caller & { leave: () => void } {
+function app(user = 'self'): Caller & { leave: () => void } {
   const connection = new AbortController()
   const leave = (): void => connection.abort()
   const { signal } = connection
@@ -39,6 +40,7 @@ function app(): Caller & { leave: () => void } {
     id: ++apps,
     app: 'test',
     owner: false,
+    user,
     deliver: async () => {},
     request: unused,
     hold: unused,
@@ -57,6 +59,7 @@ beforeEach(() => {
   refusals = new Refusals()
   sent = []
   published = []
+  audience = []
   accepting = []
   opened = []
   unreachable = undefined
@@ -65,7 +68,10 @@ beforeEach(() => {
     clock,
     logger: silentLogger,
     refusals,
-    publish: (_event, params) => published.push((params as { offer: OfferView }).offer),
+    publish: (_event, params, user) => {
+      published.push((params as { offer: OfferView }).offer)
+      audience.push(user)
+    },
     isBlocked: (peer) => blocked.has(peer),
     messages: {
       send: async (peer, _channel, data) => {
@@ -78,11 +84,11 @@ beforeEach(() => {
       },
     },
     streams: {
-      open: async (peer, service, meta) => {
+      open: async (peer, service, _user, meta) => {
         opened.push({ peer, service, meta })
         return streamFrom(peer)
       },
-      accept: (service, signal) =>
+      accept: (service, _user, signal) =>
         new Promise((resolve, reject) => {
           accepting.push({ service, signal, give: (stream, meta) => resolve({ stream, meta }) })
           signal.addEventListener('abort', () => reject(new PartylineError('local.closed')))
@@ -106,7 +112,7 @@ const announce = (peer: PeerId, offer = ID, content: object = CONTENT): string =
   tell(peer, { op: 'offer', offer, ...content })
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-const stateOf = (offer: string): string | undefined => files.list().find((one) => one.offer === offer)?.state
+const stateOf = (offer: string): string | undefined => files.list(app()).find((one) => one.offer === offer)?.state
 const said = (op: string): unknown[] => sent.filter(({ message }) => message.op === op)
 
 describe('an own offer', () => {
@@ -114,14 +120,26 @@ describe('an own offer', () => {
     const offer = await files.offer(ANNA, CONTENT, app())
     expect(offer).toMatchObject({ peer: ANNA, direction: 'out', state: 'offered', ...CONTENT })
     expect(sent).toEqual([{ peer: ANNA, message: { op: 'offer', offer: offer.offer, ...CONTENT } }])
-    expect(files.list()).toEqual([offer])
+    expect(files.list(app())).toEqual([offer])
     expect(published).toEqual([offer])
+  })
+
+  test('is not seen by other users here, nor theirs to end', async () => {
+    const [anna, ben] = [app('anna'), app('ben')]
+    await files.offer(ANNA, { offer: ID, ...CONTENT }, anna)
+    expect([anna, ben].map((user) => files.list(user).length)).toEqual([1, 0])
+    await expect(files.withdraw(ID, ben)).rejects.toMatchObject({ code: 'policy.other-user' })
+    await expect(files.serve(ID, ben)).rejects.toMatchObject({ code: 'policy.other-user' })
+    await expect(files.offer(ANNA, { offer: ID, ...CONTENT }, ben)).rejects.toMatchObject({
+      code: 'usage.invalid-argument',
+    })
+    expect(audience).toEqual(['anna'])
   })
 
   test('to a peer that cannot be reached is an error and leaves nothing', async () => {
     unreachable = 'network.unreachable'
     await expect(files.offer(ANNA, CONTENT, app())).rejects.toMatchObject({ code: 'network.unreachable' })
-    expect(files.list()).toEqual([])
+    expect(files.list(app())).toEqual([])
   })
 
   test('to a blocked peer is refused', async () => {
@@ -133,7 +151,7 @@ describe('an own offer', () => {
     await files.offer(ANNA, { offer: ID, ...CONTENT }, app())
     tell(ANNA, { op: 'state', offer: ID, state: 'accepted' })
     expect(await files.offer(ANNA, { offer: ID, ...CONTENT }, app())).toMatchObject({ state: 'accepted' })
-    expect(files.list()).toHaveLength(1)
+    expect(files.list(app())).toHaveLength(1)
     await expect(files.offer(BEN, { offer: ID, ...CONTENT }, app())).rejects.toMatchObject({
       code: 'usage.invalid-argument',
     })
@@ -219,7 +237,7 @@ describe('an own offer', () => {
   test('is withdrawn at the peer in the next session when it cannot be told at once', async () => {
     await files.offer(ANNA, { offer: ID, ...CONTENT }, app())
     unreachable = 'network.lost'
-    await files.withdraw(ID)
+    await files.withdraw(ID, app())
     expect(stateOf(ID)).toBe('withdrawn')
     unreachable = undefined
     files.sessionOpened(ANNA)
@@ -233,7 +251,7 @@ describe('an own offer', () => {
     expect(files.admits(BEN, `partyline.files/${ID}`)).toBe(false)
     expect(files.admits(ANNA, 'partyline.files/unknown')).toBe(false)
     expect(files.admits(BEN, 'chess')).toBe(true)
-    const serving = files.serve(ID, new AbortController().signal)
+    const serving = files.serve(ID, app())
     const other = streamFrom(BEN)
     accepting[0]?.give(other, '')
     await settle()
@@ -244,10 +262,10 @@ describe('an own offer', () => {
 
   test('ends those who wait to serve it when it ends', async () => {
     await files.offer(ANNA, { offer: ID, ...CONTENT }, app())
-    const serving = files.serve(ID, new AbortController().signal)
+    const serving = files.serve(ID, app())
     tell(ANNA, { op: 'state', offer: ID, state: 'refused' })
     await expect(serving).rejects.toMatchObject({ code: 'peer.no-offer' })
-    await expect(files.serve(ID, new AbortController().signal)).rejects.toMatchObject({ code: 'peer.no-offer' })
+    await expect(files.serve(ID, app())).rejects.toMatchObject({ code: 'peer.no-offer' })
   })
 
   test('is one of a thousand at most', async () => {
@@ -260,24 +278,26 @@ describe('an own offer', () => {
 describe("a peer's offer", () => {
   test('is listed with a name that is safe to show', () => {
     announce(ANNA, ID, { name: 'a\u202e\nb\u0007 c', files: 1, bytes: 2 })
-    expect(files.list()).toMatchObject([{ offer: ID, peer: ANNA, direction: 'in', name: 'a b c', state: 'offered' }])
+    expect(files.list(app())).toMatchObject([
+      { offer: ID, peer: ANNA, direction: 'in', name: 'a b c', state: 'offered' },
+    ])
     expect(published).toHaveLength(1)
   })
 
   test('from a blocked peer is refused and counted', () => {
     blocked.add(ANNA)
     expect(announce(ANNA)).toBe('policy.blocked')
-    expect(files.list()).toEqual([])
+    expect(files.list(app())).toEqual([])
     expect(refusals.snapshot()).toEqual({ 'policy.blocked': 1 })
   })
 
   test('is accepted, fetched and finished', async () => {
     announce(ANNA)
-    await expect(files.fetch(ID, '{}')).rejects.toMatchObject({ code: 'peer.no-offer' })
+    await expect(files.fetch(ID, '{}', app())).rejects.toMatchObject({ code: 'peer.no-offer' })
     expect(await files.accept(ID, app())).toMatchObject({ state: 'accepted' })
-    await files.fetch(ID, '{"manifest":true}')
+    await files.fetch(ID, '{"manifest":true}', app())
     expect(opened).toEqual([{ peer: ANNA, service: `partyline.files/${ID}`, meta: '{"manifest":true}' }])
-    await files.finish(ID, true)
+    await files.finish(ID, true, app())
     expect(said('state')).toMatchObject([{ message: { state: 'accepted' } }, { message: { state: 'done' } }])
     expect(stateOf(ID)).toBe('done')
   })
@@ -285,20 +305,38 @@ describe("a peer's offer", () => {
   test('stays as it was when accepting or finishing cannot be told', async () => {
     announce(ANNA)
     unreachable = 'network.lost'
-    await expect(files.accept(ID)).rejects.toMatchObject({ code: 'network.lost' })
+    await expect(files.accept(ID, app())).rejects.toMatchObject({ code: 'network.lost' })
     expect(stateOf(ID)).toBe('offered')
     unreachable = undefined
-    await files.accept(ID)
+    await files.accept(ID, app())
     unreachable = 'network.lost'
-    await expect(files.finish(ID, true)).rejects.toMatchObject({ code: 'network.lost' })
+    await expect(files.finish(ID, true, app())).rejects.toMatchObject({ code: 'network.lost' })
     expect(stateOf(ID)).toBe('accepted')
   })
 
   test('is gone when its sender does not know it any more', async () => {
     announce(ANNA)
     unreachable = 'peer.no-offer'
-    await expect(files.accept(ID)).rejects.toMatchObject({ code: 'peer.no-offer' })
+    await expect(files.accept(ID, app())).rejects.toMatchObject({ code: 'peer.no-offer' })
     expect(stateOf(ID)).toBe('withdrawn')
+  })
+
+  test('is everybody’s here until it is taken, and then of one user and the owner', async () => {
+    announce(ANNA)
+    const [anna, ben, owner] = [app('anna'), app('ben'), { ...app('owner'), owner: true }]
+    expect(files.list(ben)).toHaveLength(1)
+    await files.accept(ID, anna)
+    expect([anna, ben, owner].map((user) => files.list(user).length)).toEqual([1, 0, 1])
+    for (const attempt of [
+      () => files.accept(ID, ben),
+      () => files.refuse(ID, ben),
+      () => files.fetch(ID, '{}', ben),
+      () => files.finish(ID, false, ben),
+    ])
+      await expect(attempt()).rejects.toMatchObject({ code: 'policy.other-user' })
+    await files.refuse(ID, owner)
+    expect(stateOf(ID)).toBeUndefined()
+    expect(files.list(anna)).toMatchObject([{ state: 'refused' }])
   })
 
   test('belongs to the app that took it, while that is connected', async () => {
@@ -313,7 +351,7 @@ describe("a peer's offer", () => {
 
   test('announced again stays accepted, and its sender learns that', async () => {
     announce(ANNA)
-    await files.accept(ID)
+    await files.accept(ID, app())
     sent.length = 0
     announce(ANNA)
     await settle()
@@ -323,8 +361,8 @@ describe("a peer's offer", () => {
 
   test('that ended is not offered twice: its sender learns how it ended', async () => {
     announce(ANNA)
-    await files.accept(ID)
-    await files.finish(ID, true)
+    await files.accept(ID, app())
+    await files.finish(ID, true, app())
     sent.length = 0
     announce(ANNA)
     await settle()
@@ -343,10 +381,10 @@ describe("a peer's offer", () => {
 
   test('is refused here, and its sender told', async () => {
     announce(ANNA)
-    await files.refuse(ID)
+    await files.refuse(ID, app())
     expect(stateOf(ID)).toBe('refused')
     expect(said('state')).toMatchObject([{ message: { state: 'refused' } }])
-    await expect(files.refuse(ID)).rejects.toMatchObject({ code: 'peer.no-offer' })
+    await expect(files.refuse(ID, app())).rejects.toMatchObject({ code: 'peer.no-offer' })
   })
 
   test('survives the loss of the session, and is dropped when the peer is gone for ten minutes', async () => {
@@ -372,7 +410,7 @@ describe("a peer's offer", () => {
     for (let index = MAX_OFFERS_PER_PEER; index < MAX_OFFERS; index++)
       announce(`peer${Math.floor(index / 100)}`.padEnd(52, 'a') as PeerId, id(index))
     expect(announce(BEN, id(MAX_OFFERS))).toBe('peer.busy')
-    expect(files.list()).toHaveLength(MAX_OFFERS)
+    expect(files.list(app())).toHaveLength(MAX_OFFERS)
     expect(refusals.snapshot()).toEqual({ 'peer.busy': 2 })
   })
 
@@ -382,9 +420,9 @@ describe("a peer's offer", () => {
       announce(ANNA, offer)
       tell(ANNA, { op: 'withdraw', offer })
     }
-    expect(files.list()).toHaveLength(MAX_ENDED)
+    expect(files.list(app())).toHaveLength(MAX_ENDED)
     clock.advance(600_001)
-    expect(files.list()).toEqual([])
+    expect(files.list(app())).toEqual([])
   })
 })
 

@@ -15,6 +15,7 @@ let connections = 0
 /** A connection of an app: takes messages until told otherwise. */
 export class FakeApp {
   readonly id = ++connections
+  readonly user: string
   readonly got: DeliveredMessage[] = []
   readonly requests: MessageRequest[] = []
   readonly holds: boolean[] = []
@@ -22,6 +23,10 @@ export class FakeApp {
   readonly signal = this.#life.signal
   /** What becomes of what it is given. */
   handOver: () => Promise<void> = () => Promise.resolve()
+
+  constructor(user = 'self') {
+    this.user = user
+  }
 
   deliver(message: unknown): Promise<void> {
     this.got.push(message as DeliveredMessage)

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { PartylineError } from '../../daemon/errors.ts'
 import { MAX_CHANNELS, MAX_UNRELIABLE } from '../../daemon/services/messages/app.ts'
-import { MAX_LISTENERS } from '../../daemon/services/messages.ts'
+import { MAX_LISTENERS, MAX_USER_CHANNELS } from '../../daemon/services/messages.ts'
 import { MAX_MESSAGE } from '../../daemon/session/session.ts'
 import { ANNA, BEN, FakeApp, MessageHost } from './message-apps.ts'
 
@@ -89,6 +89,59 @@ describe('listening', () => {
     for (let i = 1; i < MAX_CHANNELS; i++) host.messages.listen(app, `c${i}`, 'all')
     expect(() => host.messages.listen(app, 'one more', 'all')).toThrow(limit)
     host.messages.listen(app, 'chess', 'ask')
+  })
+})
+
+describe('users of one daemon', () => {
+  const taken = expect.objectContaining({ code: 'policy.other-user' })
+
+  it('do not get at a channel that an app of another has, until that is gone', () => {
+    const host = new MessageHost()
+    const [anna, ben] = [new FakeApp('anna'), new FakeApp('ben')]
+    host.messages.listen(anna, 'chess', 'all')
+    expect(() => host.messages.listen(ben, 'chess', 'all')).toThrow(taken)
+    host.messages.listen(new FakeApp('anna'), 'chess', 'all')
+    host.arrive('for anna')
+    expect([anna.texts, ben.texts]).toEqual([['for anna'], []])
+    anna.close()
+    // Another app of the same user still has it.
+    expect(() => host.messages.listen(ben, 'chess', 'all')).toThrow(taken)
+    host.messages.listen(ben, 'go', 'all')
+    expect(() => host.messages.listen(new FakeApp('anna'), 'go', 'all')).toThrow(taken)
+    host.messages.unlisten(ben, 'go')
+    host.messages.listen(new FakeApp('anna'), 'go', 'all')
+  })
+
+  it('listen to so many channels with all their apps, and no more', () => {
+    const host = new MessageHost()
+    const listen = (app: FakeApp, count: number): void => {
+      for (let i = 0; i < count; i++) host.messages.listen(app, `${app.id} ${i}`, 'all')
+    }
+    const apps = Array.from({ length: MAX_USER_CHANNELS / MAX_CHANNELS }, () => new FakeApp('anna'))
+    for (const app of apps) listen(app, MAX_CHANNELS)
+    const more = new FakeApp('anna')
+    expect(() => listen(more, 1)).toThrow(limit)
+    listen(new FakeApp('ben'), 1)
+    apps[0]?.close()
+    listen(more, MAX_CHANNELS)
+    expect(() => listen(new FakeApp('anna'), 1)).toThrow(limit)
+  })
+
+  it('share what an app may have waiting among many connections', async () => {
+    const host = new MessageHost()
+    const connections = (user: string, count: number): FakeApp[] =>
+      Array.from({ length: count }, (_, i) => {
+        const app = new FakeApp(user)
+        app.handOver = () => new Promise(() => {})
+        host.messages.listen(app, `${user} ${i}`, 'all')
+        return app
+      })
+    const [many] = connections('anna', 16)
+    const [one] = connections('ben', 1)
+    for (let i = 0; i < 6; i++)
+      for (const user of ['anna', 'ben']) host.arrive(new Uint8Array(MAX_MESSAGE), { channel: `${user} 0` })
+    expect(one?.got).toHaveLength(4)
+    expect(many?.got).toHaveLength(2)
   })
 })
 

@@ -77,7 +77,7 @@ const forever = (): AbortSignal => new AbortController().signal
 describe('accepting', () => {
   it('gives waiting apps the streams in turn', async () => {
     const { streams } = create()
-    const waiting = [streams.accept('files', forever()), streams.accept('files', forever())]
+    const waiting = [streams.accept('files', 'self', forever()), streams.accept('files', 'self', forever())]
     const sent = [incoming(), incoming()]
     for (const { stream } of sent) streams.take(stream)
     const got = await Promise.all(waiting)
@@ -91,9 +91,25 @@ describe('accepting', () => {
     expect(answers).toEqual(['peer.no-service'])
   })
 
+  it('is for apps of one user at a time', async () => {
+    const { streams, clock, closed } = create()
+    const abort = new AbortController()
+    const first = streams.accept('files', 'anna', abort.signal)
+    await expect(streams.accept('files', 'ben', forever())).rejects.toMatchObject({ code: 'policy.other-user' })
+    abort.abort()
+    await expect(first).rejects.toMatchObject({ code: 'local.closed' })
+    // She may be back for the next.
+    await expect(streams.accept('files', 'ben', forever())).rejects.toMatchObject({ code: 'policy.other-user' })
+    clock.advance(2001)
+    const accepting = streams.accept('files', 'ben', forever())
+    streams.take(incoming().stream)
+    await accepting
+    expect(closed).toEqual([])
+  })
+
   it('keeps streams for an app that will be back for the next', async () => {
     const { streams, clock } = create()
-    const first = streams.accept('files', forever())
+    const first = streams.accept('files', 'self', forever())
     streams.take(incoming().stream)
     await first
     clock.advance(1900)
@@ -101,14 +117,14 @@ describe('accepting', () => {
     streams.take(early.stream)
     expect(early.answers).toEqual([])
     clock.advance(1000)
-    expect((await streams.accept('files', forever())).stream.id).toBe(early.id)
+    expect((await streams.accept('files', 'self', forever())).stream.id).toBe(early.id)
     clock.advance(5000)
     expect(early.answers).toEqual(['accepted'])
   })
 
   it('does not keep them for long, nor many', async () => {
     const { streams, clock } = create()
-    const first = streams.accept('files', forever())
+    const first = streams.accept('files', 'self', forever())
     streams.take(incoming().stream)
     await first
     const kept = Array.from({ length: 65 }, () => incoming())
@@ -124,7 +140,7 @@ describe('accepting', () => {
   it('still knows a service whose app comes and goes', async () => {
     const { streams, clock } = create()
     for (let i = 0; i < 3; i++) {
-      const accepting = streams.accept('files', forever())
+      const accepting = streams.accept('files', 'self', forever())
       streams.take(incoming().stream)
       await accepting
       clock.advance(1500)
@@ -137,11 +153,11 @@ describe('accepting', () => {
   it('ends when the app goes away, and leaves the stream to the next', async () => {
     const { streams } = create()
     const abort = new AbortController()
-    const gone = streams.accept('files', abort.signal)
-    const stays = streams.accept('files', forever())
+    const gone = streams.accept('files', 'self', abort.signal)
+    const stays = streams.accept('files', 'self', forever())
     abort.abort()
     await expect(gone).rejects.toMatchObject({ code: 'local.closed' })
-    await expect(streams.accept('files', abort.signal)).rejects.toMatchObject({ code: 'local.closed' })
+    await expect(streams.accept('files', 'self', abort.signal)).rejects.toMatchObject({ code: 'local.closed' })
     const { stream, id } = incoming()
     streams.take(stream)
     expect((await stays).stream.id).toBe(id)
@@ -149,7 +165,7 @@ describe('accepting', () => {
 
   it('goes on waiting when a stream comes to nothing', async () => {
     const { streams } = create()
-    const accepting = streams.accept('files', forever())
+    const accepting = streams.accept('files', 'self', forever())
     streams.take(incoming('files', () => Promise.reject(new PartylineError('network.lost'))).stream)
     await turn()
     const { stream, id } = incoming()
@@ -159,17 +175,17 @@ describe('accepting', () => {
 
   it('is for so many apps', async () => {
     const { streams } = create()
-    for (let i = 0; i < 256; i++) void streams.accept('files', forever())
-    await expect(streams.accept('files', forever())).rejects.toMatchObject({ code: 'local.limit' })
-    for (let i = 256; i < 4096; i++) void streams.accept(`service ${i}`, forever())
-    await expect(streams.accept('one more', forever())).rejects.toMatchObject({ code: 'local.limit' })
+    for (let i = 0; i < 256; i++) void streams.accept('files', 'self', forever())
+    await expect(streams.accept('files', 'self', forever())).rejects.toMatchObject({ code: 'local.limit' })
+    for (let i = 256; i < 4096; i++) void streams.accept(`service ${i}`, 'self', forever())
+    await expect(streams.accept('one more', 'self', forever())).rejects.toMatchObject({ code: 'local.limit' })
   })
 })
 
 describe('outcomes', () => {
   it('are told when the stream ends, of one side or of both', async () => {
     const { streams, opened, closed } = create()
-    const { id } = await streams.open(ANNA, 'files', 'about it')
+    const { id } = await streams.open(ANNA, 'files', 'self', 'about it')
     const [both, half] = [streams.outcome(id, 'both'), streams.outcome(id, 'incoming')]
     opened[0]?.half.resolve({ ...CLEAN, sent: 0 })
     expect(await half).toMatchObject({ sent: 0 })
@@ -186,10 +202,10 @@ describe('outcomes', () => {
 
   it('are remembered of the last thousand that ended, and of all that did not', async () => {
     const { streams, opened } = create()
-    const open = await streams.open(ANNA, 'files')
+    const open = await streams.open(ANNA, 'files', 'self')
     const ids: string[] = []
     for (let i = 0; i < 1100; i++) {
-      ids.push((await streams.open(ANNA, 'files')).id)
+      ids.push((await streams.open(ANNA, 'files', 'self')).id)
       opened.at(-1)?.whole.resolve(CLEAN)
     }
     await turn()

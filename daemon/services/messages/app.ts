@@ -10,7 +10,7 @@ import { SendBudget } from './send-budget.ts'
 import type { WaitingRoom } from './waiting-room.ts'
 
 /** A connection of an app, as far as messages need it. */
-export type AppConnection = Pick<Caller, 'id' | 'signal' | 'deliver' | 'request' | 'hold'>
+export type AppConnection = Pick<Caller, 'id' | 'user' | 'signal' | 'deliver' | 'request' | 'hold'>
 
 /** From whom an app takes the messages of a channel: `all`, trusted peers only, or whom it accepts when asked. */
 export type Accept = 'all' | 'trusted' | 'ask'
