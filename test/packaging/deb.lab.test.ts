@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { manifest } from '../../packaging/build/stage.ts'
 import { Debian, debianMissing, debianRoot } from '../lab/debian.ts'
 import { Lab, labMissing } from '../lab/lab.ts'
 import { eventually } from '../lab/patience.ts'
@@ -16,6 +17,16 @@ const EPOCH = '1700000000'
 const BUDGET = 60 * 1024 * 1024
 
 const run = promisify(execFile)
+const OLDER = '0.0.9'
+const { version } = manifest()
+const NODE = '/usr/lib/partyline/bin/node --input-type=module -e'
+const SDK =
+  'import { connect } from "/usr/lib/partyline/dist/ipc/index.js"; const client = await connect({ app: "numbers", reconnect: true });'
+/** Prints the numbers that come. */
+const LISTENER = `${SDK} for await (const { data } of await client.messages("numbers")) console.log(Buffer.from(data).toString())`
+/** Sends numbers without end to a peer, and prints those that were acknowledged; what failed is sent again. */
+const SENDER = `${SDK} const wait = () => new Promise((done) => setTimeout(done, 20));
+for (let number = 1; ; await wait()) await client.send(process.argv[1], "numbers", String(number)).then(() => console.log(number++), wait)`
 
 /** Builds a package into a folder of its own. */
 async function build(folder: string, compression: 'xz' | 'none', arch = 'amd64'): Promise<string> {
@@ -23,6 +34,20 @@ async function build(folder: string, compression: 'xz' | 'none', arch = 'amd64')
   const env = { ...process.env, SOURCE_DATE_EPOCH: EPOCH }
   const { stdout } = await run(process.execPath, command, { cwd: ROOT, env })
   return stdout.trim().split('\n').at(-1) ?? ''
+}
+
+/** The same package under another version, as an upgrade begins with. */
+async function stamped(deb: string, version: string): Promise<string> {
+  const tree = `${deb}.${version}`
+  await run('dpkg-deb', ['--raw-extract', deb, tree])
+  const change = (path: string, from: RegExp, to: string): void =>
+    writeFileSync(join(tree, path), readFileSync(join(tree, path), 'utf8').replace(from, to))
+  change('DEBIAN/control', /^Version: .*$/m, `Version: ${version}`)
+  change('usr/lib/partyline/package.json', /"version": ".*"/, `"version": "${version}"`)
+  const made = join(dirname(deb), `older_${version}.deb`)
+  await run('dpkg-deb', ['--root-owner-group', '-Znone', '--build', tree, made])
+  rmSync(tree, { recursive: true })
+  return made
 }
 
 describe.skipIf(missing)(`the Debian package${missing ? ` (skipped: ${missing})` : ''}`, () => {
@@ -67,12 +92,9 @@ describe.skipIf(missing)(`the Debian package${missing ? ` (skipped: ${missing})`
     const bind = [`--bind-ro=${folder}:/packages`]
     await using one = await Debian.boot(lab, 'h1', root, bind)
     await using other = await Debian.boot(lab, 'h2', root, bind)
-    const file = `/packages/${readdirSync(folder).find((name) => name.endsWith('.deb'))}`
-    const before = await one.sh(
-      'find /etc /usr /var/lib -xdev -newermt 2000-01-01 ! -path "/var/lib/dpkg/*" ! -path "*/partyline*" | sort | md5sum',
-    )
+    const [current, older] = [deb, await stamped(deb, OLDER)].map((file) => `/packages/${basename(file)}`)
     for (const machine of [one, other]) {
-      await machine.sh(`DEBIAN_FRONTEND=noninteractive dpkg -i ${file} </dev/null`, 120_000)
+      await machine.sh(`DEBIAN_FRONTEND=noninteractive dpkg -i ${older} </dev/null`, 120_000)
       expect(await machine.sh('systemctl is-active partyline.service partyline.socket')).toBe('active\nactive')
       expect(await machine.sh('systemctl is-enabled partyline.service')).toBe('enabled')
     }
@@ -108,40 +130,56 @@ describe.skipIf(missing)(`the Debian package${missing ? ` (skipped: ${missing})`
       expect(refused.code).not.toBe(0)
       expect(refused.stdout).toContain('local.permission')
     }
-    // An upgrade while a file arrives: the transfer goes on where it was, and who waits for the socket is served.
+    // An upgrade while a file and messages arrive: both go on where they were, and apps that wait for the socket are served by themselves.
     await one.sh(
       'mkdir /root/in; nohup partyline receive --accept all --dir /root/in --once >/root/in.log 2>&1 </dev/null &',
       60_000,
     )
+    await one.sh(`nohup runuser -u anna -- ${NODE} '${LISTENER}' >/root/numbers.log 2>&1 </dev/null &`)
     await other.sh('head -c 150M /dev/urandom >/root/large', 60_000)
-    const slow = [
-      'tc',
-      'qdisc',
-      'add',
-      'dev',
-      'eth0',
-      'root',
-      'tbf',
-      'rate',
-      '100mbit',
-      'burst',
-      '64k',
-      'latency',
-      '50ms',
-    ]
-    expect(await lab.exec('h2', slow)).toMatchObject({ code: 0 })
+    const slow = 'tc qdisc add dev eth0 root tbf rate 100mbit burst 64k latency 50ms'
+    expect(await lab.exec('h2', slow.split(' '))).toMatchObject({ code: 0 })
+    await other.sh(`nohup ${NODE} '${SENDER}' ${id} >/root/sent.log 2>&1 </dev/null &`)
     let isSent = false
     const sending = other.sh(`partyline send ${id} /root/large`, 120_000).finally(() => {
       isSent = true
     })
+    const numbers = async (machine: Debian, file: string) => (await machine.sh(`cat ${file}`)).split('\n').map(Number)
     await one.sh(
-      'for n in $(seq 200); do [ -n "$(find /root/in -type f -size +1M)" ] && exit 0; sleep 0.05; done; exit 1',
+      'for n in $(seq 200); do [ -n "$(find /root/in -type f -size +1M)" ] && [ $(wc -l </root/numbers.log) -gt 20 ] && exit 0; sleep 0.05; done; exit 1',
     )
-    await one.sh(`dpkg -i ${file} </dev/null && partyline whoami`, 120_000)
+    const socket = await one.sh('stat -c %i /run/partyline/partyline.sock')
+    expect(await one.sh('partyline version')).toContain(OLDER)
+    await one.sh(`dpkg -i ${current} </dev/null`, 120_000)
+    expect(JSON.parse(await one.sh('partyline status --json'))).toMatchObject({ id, version })
+    expect(await one.sh('stat -c %i /run/partyline/partyline.sock')).toBe(socket)
     expect(isSent).toBe(false)
     await sending
     const sum = async (machine: Debian, path: string) => (await machine.sh(`sha256sum ${path}`, 60_000)).split(' ')[0]
     expect(await sum(one, '/root/in/large')).toBe(await sum(other, '/root/large'))
+    const before = (await numbers(one, '/root/numbers.log')).length
+    await eventually('messages go on', async () => (await numbers(one, '/root/numbers.log')).length > before + 20)
+    // All that were acknowledged have come; one that was on its way may have come twice.
+    const sent = await numbers(other, '/root/sent.log')
+    const came = new Set(await numbers(one, '/root/numbers.log'))
+    expect(sent).toEqual(sent.map((_, index) => index + 1))
+    expect(sent.filter((number) => !came.has(number))).toEqual([])
+    // Back to the older one, which does not touch what a later one wrote, says so, and goes on by itself when it is mended.
+    const peers = '/var/lib/partyline/peers.json'
+    await one.sh(
+      `systemctl stop partyline.socket partyline.service; cp -a ${peers} /root/peers; sed -i 's/"version": 1/"version": 2/' ${peers}`,
+    )
+    const newer = await sum(one, peers)
+    await one.sh(`dpkg -i ${older} </dev/null; systemctl start --no-block partyline.service`, 120_000)
+    await eventually('it says why it does not start', async () =>
+      (await one.sh('journalctl -u partyline -o cat')).includes('a later Partyline'),
+    )
+    expect(await sum(one, peers)).toBe(newer)
+    await one.sh(`cp -a /root/peers ${peers}`)
+    await eventually('it runs again', async () => {
+      const { stdout, code } = await one.exec(['partyline', 'status', '--json'])
+      return code === 0 && stdout.includes(`"version":"${OLDER}"`) && stdout.includes(id)
+    })
     // Removed, it keeps what is the user's; purged, nothing.
     await one.sh('dpkg -r partyline', 60_000)
     expect(await one.sh('test -e /var/lib/partyline/identity.key && ! test -e /usr/lib/partyline && echo kept')).toBe(
@@ -154,6 +192,5 @@ describe.skipIf(missing)(`the Debian package${missing ? ` (skipped: ${missing})`
       ),
     ).toBe('')
     expect(await one.sh('getent passwd partyline; getent group partyline; true')).toBe('')
-    expect(before).not.toBe('')
   }, 240_000)
 })
