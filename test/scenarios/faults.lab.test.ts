@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { connect } from '../../ipc/index.ts'
 import { Lab, type LabDaemon, labMissing, startDaemon } from '../lab/lab.ts'
+import { eventually } from '../lab/patience.ts'
 import { chat } from './online.ts'
 import { Guest } from './party.ts'
 
@@ -142,4 +143,56 @@ describe.skipIf(missing)(title('a daemon that has no more file descriptors'), ()
     await chat(b, a, 'and there')
     expect(await a.json(['whoami'])).toMatchObject({ id: a.id })
   }, 60_000)
+})
+
+const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1'
+const noFaketime = missing ?? labMissing([FAKETIME])
+
+describe.skipIf(noFaketime)(`a wall clock that jumps${noFaketime ? ` (skipped: ${noFaketime})` : ''}`, () => {
+  test('takes no session and no message with it, back or forth', async () => {
+    await using lab = await Lab.up('lan', { n: 2 })
+    const clock = join(lab.folder, 'clock')
+    writeFileSync(clock, '+0')
+    const faked = [
+      'env',
+      `LD_PRELOAD=${FAKETIME}`,
+      `FAKETIME_TIMESTAMP_FILE=${clock}`,
+      'FAKETIME_NO_CACHE=1',
+      'FAKETIME_DONT_FAKE_MONOTONIC=1',
+      process.execPath,
+      'cli/main.ts',
+    ]
+    const one = await startDaemon(lab, 'h1', { program: faked })
+    const other = await startDaemon(lab, 'h2')
+    await using receiver = await connect({ home: one.home, app: 'clock' })
+    await using sender = await connect({ home: other.home, app: 'clock' })
+    await eventually('they see each other', async () => {
+      const peers = await sender.call('peers.list', {})
+      return peers.some(({ id }) => id === one.id)
+    })
+    const sessions = await receiver.events(['sessions'])
+    const messages = await receiver.messages('numbers')
+    const seen: number[] = []
+    const DAY = 24 * 3600
+    for (const shift of [0, -1, 400, -3000, 1]) {
+      writeFileSync(clock, `${shift < 0 ? '' : '+'}${shift * DAY}`)
+      const now = Date.now() / 1000
+      for (let n = 0; n < 20; n++) {
+        const sending = sender.send(one.id, 'numbers', String(seen.length))
+        const { value } = await messages.next()
+        await sending
+        seen.push(Number(Buffer.from(value.data).toString()))
+        if (n === 19) expect(Math.round((value.at / 1000 - now) / DAY)).toBe(shift)
+      }
+    }
+    expect(seen).toEqual(Array.from({ length: 100 }, (_, index) => index))
+    const peers = await sender.call('peers.list', {})
+    expect(peers.find(({ id }) => id === one.id)?.state).toBe('connected')
+    // One session was opened, and nothing else became of it.
+    const { value: first } = await sessions.next()
+    expect(first?.name).toBe('sessions.opened')
+    await receiver.call('sessions.close', { peer: other.id })
+    const { value: next } = await sessions.next()
+    expect(next?.name).toBe('sessions.closed')
+  })
 })
