@@ -5,6 +5,7 @@ import { sendFiles } from '../../ipc/files/sender.ts'
 import type { OfferView } from '../../ipc/methods.ts'
 import { type Command, type Context, text } from '../command.ts'
 import { duration, peerName, printable, progressBar, rate, size } from '../format.ts'
+import { inboxFor } from '../inbox.ts'
 
 /** A progress bar on the terminal's last line; nothing where stderr is no terminal. */
 function createBar({ stderr, json }: Context) {
@@ -75,7 +76,7 @@ export const receiveCommand: Command = {
   arguments: '',
   about: 'Takes the files that peers offer.',
   options: [
-    { flags: '--dir <folder>', about: 'where to put them; the inbox otherwise' },
+    { flags: '--dir <folder>', about: 'where to put them; your inbox otherwise' },
     { flags: '--accept <whose>', about: 'all, trusted, or ask', default: 'ask' },
     { flags: '--once', about: 'end after one offer' },
   ],
@@ -86,7 +87,7 @@ export const receiveCommand: Command = {
     if (accept !== 'all' && accept !== 'trusted' && accept !== 'ask')
       throw new PartylineError('usage.invalid-argument', `--accept takes all, trusted or ask, not ${accept}`)
     await using client = await context.connect({ reconnect: true })
-    const dir = text(given, 'dir') ?? (await client.call('daemon.status', {})).inbox
+    const dir = text(given, 'dir') ?? (await inboxFor(client, context))
     context.say(`waiting for offers; files go to ${dir}`)
     const bar = createBar(context)
     const ask = async (offer: OfferView): Promise<boolean> => {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { PartylineError } from '../../daemon/errors.ts'
 import { preparePlaces, resolvePlaces } from '../../daemon/places.ts'
@@ -28,7 +29,14 @@ async function withSettings<T>(context: Context, use: (settings: Settings) => Pr
 }
 
 async function fileSettings({ home, env }: Context): Promise<Settings> {
-  const places = resolvePlaces({ home, env, platform: process.platform, userHome: homedir() })
+  const query = { home, env, platform: process.platform, userHome: homedir() }
+  const places = resolvePlaces(query)
+  const shared = resolvePlaces({ ...query, system: true })
+  // Its app socket is there also while it is stopped: what is written to this user's own file then would count for nothing.
+  if (shared.config !== places.config && existsSync(shared.appSocket) && !existsSync(places.config))
+    throw new PartylineError('local.no-daemon', 'the service of this machine is installed and does not run', {
+      hint: 'Start it: `partyline service start`.',
+    })
   await preparePlaces(places)
   const { SettingsStore } = await import('../../daemon/config/store.ts')
   const store = SettingsStore.open(places.config)

@@ -1,7 +1,9 @@
 import { EXIT, PartylineError } from '../../daemon/errors.ts'
 import type { RunningDaemon } from '../../daemon/main.ts'
+import type { Client } from '../../ipc/index.ts'
 import type { Context } from '../command.ts'
 import { printable } from '../format.ts'
+import { inboxFor } from '../inbox.ts'
 import { startGuest } from './guest.ts'
 import { Party } from './party.ts'
 import type { LogLine } from './party-state.ts'
@@ -13,7 +15,7 @@ export async function runView(context: Context): Promise<number> {
   let warn = (text: string): void => void warnings.push(text)
   const daemon = await daemonUnlessRunning(context, (text) => warn(text))
   if (daemon) stack.defer(() => daemon.stop())
-  const client = stack.use(await context.connect({ control: true, reconnect: daemon === undefined }))
+  const client = stack.use(await connectAsMay(context, daemon === undefined))
   const party = new Party({ client, startGuest })
   stack.defer(() => party.stop())
   await party.start()
@@ -25,11 +27,20 @@ export async function runView(context: Context): Promise<number> {
     void daemon?.stopped.then(resolve)
   })
   if (context.stdout.isTTY && context.stdin.isTTY) {
-    const { inbox } = await client.call('daemon.status', {})
-    party.receiveInto(inbox)
+    party.receiveInto(await inboxFor(client, context))
     await showScreen(party, ended)
   } else await printLines(context, party, ended)
   return EXIT.done
+}
+
+/** As the owner, or on a machine's daemon that is somebody else's as an app: what is for the owner is then refused when it is asked for. */
+async function connectAsMay(context: Context, reconnect: boolean): Promise<Client> {
+  try {
+    return await context.connect({ control: true, reconnect })
+  } catch (error) {
+    if (!(error instanceof PartylineError) || error.code !== 'local.permission') throw error
+    return context.connect({ reconnect })
+  }
 }
 
 async function daemonUnlessRunning(context: Context, warn: (text: string) => void): Promise<RunningDaemon | undefined> {

@@ -37,6 +37,8 @@ export interface DiscoveryMethod {
   networkChanged(change: NetworkChange): void
   /** The host's name changed. */
   renamed(name: string): void
+  /** Another method heard that a host is gone: one that would find out late looks now. */
+  doubt?(peer: PeerId): void
   states(): readonly DiscoveryState[]
 }
 

@@ -91,6 +91,10 @@ export class HintDiscovery implements DiscoveryMethod {
 
   renamed(): void {}
 
+  doubt(peer: PeerId): void {
+    for (const hint of this.#hints.values()) if (hint.seen?.peer === peer) this.#lookAfter(hint, 0)
+  }
+
   states(): readonly DiscoveryState[] {
     const hints = [...this.#hints.values()]
     const answered = hints.filter(({ seen }) => seen).length

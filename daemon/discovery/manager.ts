@@ -62,10 +62,21 @@ export class Discovery {
   async #startMethod(method: DiscoveryMethod, pause: Milliseconds): Promise<void> {
     if (!this.#announcement || !this.#events) return
     try {
-      await method.start(this.#announcement, this.#options.network.interfaces(), this.#events)
+      await method.start(this.#announcement, this.#options.network.interfaces(), this.#eventsOf(method, this.#events))
       this.#failed.delete(method)
     } catch (error) {
       this.#fail(method, error, pause)
+    }
+  }
+
+  /** What one method hears of a host that is gone, the others are told. */
+  #eventsOf(method: DiscoveryMethod, events: DiscoveryEvents): DiscoveryEvents {
+    return {
+      seen: (sighting) => events.seen(sighting),
+      gone: (peer, ...where) => {
+        events.gone(peer, ...where)
+        for (const other of this.#options.methods) if (other !== method) this.#guard(other, () => other.doubt?.(peer))
+      },
     }
   }
 

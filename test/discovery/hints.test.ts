@@ -140,6 +140,22 @@ describe('what comes of hints', () => {
     await method.stop()
   })
 
+  test('a host that another method heard leave is looked for at once, and stays where it answers', async () => {
+    const { clock, prober, log, method, start } = create(['192.0.2.1', '192.0.2.2'])
+    const [anna, ben] = [newPeer(), newPeer()]
+    prober.hosts.set('192.0.2.1', anna).set('192.0.2.2', ben)
+    await start()
+    await pass(clock, SECOND)
+    method.doubt(anna)
+    await pass(clock, SECOND)
+    expect(log.current).toHaveLength(2)
+    prober.hosts.delete('192.0.2.1')
+    method.doubt(anna)
+    await pass(clock, SECOND)
+    expect(log.current.map(({ peer }) => peer)).toEqual([ben])
+    expect(prober.times('192.0.2.2')).toHaveLength(1)
+  })
+
   test('one missed answer takes nobody away', async () => {
     const { clock, prober, log, start, method } = create(['192.0.2.1'])
     const peer = newPeer()

@@ -55,6 +55,10 @@ class FakeMethod implements DiscoveryMethod {
     this.calls.push(`renamed ${name}`)
   }
 
+  doubt(peer: PeerId): void {
+    this.calls.push(`doubt ${peer}`)
+  }
+
   states(): readonly DiscoveryState[] {
     return this.running ? [{ method: this.name, interface: 'eth0', state: 'active', detail: 'works' }] : []
   }
@@ -146,6 +150,16 @@ describe('discovery as a whole', () => {
     network.change()
     discovery.rename('new name')
     expect(good.calls).toEqual(['start me', 'networkChanged', 'renamed new name'])
+    await discovery.stop()
+  })
+
+  test('what one method hears of a host that is gone, the others are told', async () => {
+    const [mdns, hint] = [new FakeMethod('mdns'), new FakeMethod('hint')]
+    const { discovery, log } = create(mdns, hint)
+    await discovery.start(ME, log)
+    mdns.events?.gone('p'.repeat(52) as PeerId, 'mdns', 'eth0')
+    expect(hint.calls).toEqual(['start me', `doubt ${'p'.repeat(52)}`])
+    expect(mdns.calls).toEqual(['start me'])
     await discovery.stop()
   })
 
