@@ -7,7 +7,6 @@ import { comparison, failures, others, verdicts } from './table.ts'
 import { judge } from './targets.ts'
 
 const ROOT = new URL('../../', import.meta.url)
-const BEGIN = '<!-- npm run bench writes this -->'
 const END = '<!-- to here -->'
 /** What is no library: drawn fainter. */
 const BARE = ['node-tls', 'bare-udp', 'bare-chain', 'iperf3']
@@ -23,12 +22,13 @@ function rewrite(path: string, change: (text: string) => string): void {
   writeFileSync(file, change(readFileSync(file, 'utf8')))
 }
 
-/** Replaces what stands between the markers. Throws where they are not. */
-export function between(text: string, content: string): string {
-  const begin = text.indexOf(BEGIN)
+/** Replaces what stands between the markers that `command` fills. Throws where they are not. */
+export function between(text: string, content: string, command = 'npm run bench'): string {
+  const opening = `<!-- ${command} writes this -->`
+  const begin = text.indexOf(opening)
   const end = text.indexOf(END, begin)
-  if (begin < 0 || end < 0) throw new Error(`no place for the figures: ${BEGIN} … ${END} is missing`)
-  return `${text.slice(0, begin + BEGIN.length)}\n\n${content.trim()}\n\n${text.slice(end)}`
+  if (begin < 0 || end < 0) throw new Error(`no place for the figures: ${opening} … ${END} is missing`)
+  return `${text.slice(0, begin + opening.length)}\n\n${content.trim()}\n\n${text.slice(end)}`
 }
 
 function details(report: Report, peers: readonly string[]): string {
