@@ -1,5 +1,4 @@
-import { constants } from 'node:fs'
-import { copyFile, readFile } from 'node:fs/promises'
+import { access, readFile } from 'node:fs/promises'
 import writeFileAtomic from 'write-file-atomic'
 import * as z from 'zod'
 import { parseJsonText } from '../config/json-text.ts'
@@ -32,7 +31,7 @@ export async function readState<T>(file: string, shape: StateShape<T>): Promise<
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw fileError(file, error)
   }
-  const content = await broughtUp(file, parsed(text, shape), shape)
+  const content = await broughtUp(file, text, shape)
   const { data, error } = shape.schema.safeParse(content)
   if (error) throw shape.damaged(z.prettifyError(error))
   return data
@@ -59,17 +58,15 @@ function parsed<T>(text: string, { damaged }: StateShape<T>): z.output<typeof ve
   return data
 }
 
-async function broughtUp<T>(
-  file: string,
-  content: z.output<typeof versioned>,
-  { version, steps = {}, damaged }: StateShape<T>,
-): Promise<object> {
+async function broughtUp<T>(file: string, text: string, shape: StateShape<T>): Promise<object> {
+  const { version, steps = {}, damaged } = shape
+  const content = parsed(text, shape)
   if (content.version > version)
     throw new PartylineError(
       'local.state-newer',
       `${file} was written by a later Partyline: it has version ${content.version}, and this one knows ${version}`,
     )
-  if (content.version < version) await keepCopy(file, content.version)
+  if (content.version < version) await keepCopy(`${file}.v${content.version}`, text)
   let current: object = content
   for (let older = content.version; older < version; older++) {
     const step = steps[older]
@@ -79,11 +76,14 @@ async function broughtUp<T>(
   return current
 }
 
-/** As it was; a copy that is there already is left, since it is the older one. */
-async function keepCopy(file: string, version: number): Promise<void> {
+/** A copy that is there already is left, since it is the older one. Whole or not there: a half copy of a daemon that was killed would be left too. */
+async function keepCopy(copy: string, text: string): Promise<void> {
   try {
-    await copyFile(file, `${file}.v${version}`, constants.COPYFILE_EXCL)
+    await access(copy)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(file, error)
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fileError(copy, error)
+    await writeFileAtomic(copy, text, { mode: 0o600 }).catch((failure: unknown) => {
+      throw fileError(copy, failure)
+    })
   }
 }

@@ -61,6 +61,14 @@ describe('a state file', () => {
     expect(JSON.parse(readFileSync(copy, 'utf8'))).toEqual(older)
   })
 
+  test('whose copy cannot be kept is not brought up to date, and no half copy is left', async () => {
+    // What stands for a full disk: the name that the copy is written under at first cannot be made.
+    const long = join(folder, `${'s'.repeat(246)}.json`)
+    writeFileSync(long, JSON.stringify({ version: 1, name: 'anna' }))
+    await expect(readState(long, SHAPE)).rejects.toMatchObject({ code: 'local.file' })
+    expect(readdirSync(folder)).toEqual([`${'s'.repeat(246)}.json`])
+  })
+
   test('of a later version is refused with a sentence, and left as it is', async () => {
     put({ version: 4, anything: true })
     await expect(read()).rejects.toMatchObject({
