@@ -74,6 +74,7 @@ try {
     )
   put('usr/lib/sysusers.d/partyline.conf', readFileSync(join(HERE, 'systemd/sysusers.conf')))
   put('usr/lib/tmpfiles.d/partyline.conf', readFileSync(join(HERE, 'systemd/tmpfiles.conf')))
+  put(`${LIBRARY}/systemd/back-off.conf`, readFileSync(join(HERE, 'systemd/back-off.conf')))
   put('usr/share/man/man1/partyline.1.gz', compressed(manPage(version, date)))
   const completion = (shell: string): string => completionScript(shell, commands, groups)
   put('usr/share/bash-completion/completions/partyline', completion('bash'))

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -8,6 +8,8 @@ import { fillUnit } from '../../cli/service/templates.ts'
 const PACKAGING = new URL('../../packaging/systemd/', import.meta.url)
 /** The most that `systemd-analyze security` may find exposed. */
 const MAX_EXPOSURE = 2
+/** The version of systemd that slows restarts down. */
+const BACK_OFF_SINCE = 254
 
 const missing = analyzerMissing()
 
@@ -31,6 +33,17 @@ describe.skipIf(missing)(`the units${missing ? ` (skipped: ${missing})` : ''}`, 
     const { status, stderr } = analyze('verify', '--man=no', write('partyline.service'), write('partyline.socket'))
     expect(stderr).toBe('')
     expect(status).toBe(0)
+  })
+
+  test('of the machine may have the back-off where systemd knows it, and only there', () => {
+    const unit = write('partyline.service')
+    mkdirSync(`${unit}.d`)
+    writeFileSync(join(`${unit}.d`, 'back-off.conf'), readFileSync(new URL('back-off.conf', PACKAGING)))
+    const { stderr } = analyze('verify', '--man=no', unit, write('partyline.socket'))
+    rmSync(`${unit}.d`, { recursive: true })
+    const [, version] = /^systemd (\d+)/.exec(analyze('--version').stdout) ?? []
+    if (Number(version) >= BACK_OFF_SINCE) expect(stderr).toBe('')
+    else expect(stderr).toContain("Unknown key 'RestartSteps'")
   })
 
   test('of a user is what systemd understands', () => {
