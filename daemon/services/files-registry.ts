@@ -6,8 +6,10 @@ import type { Offer } from './files-offer.ts'
 
 /** Most offers that stand from one peer. */
 export const MAX_OFFERS_PER_PEER = 100
-/** Most offers that stand in each direction. */
+/** Most offers that stand of all peers, and of one user here. */
 export const MAX_OFFERS = 1000
+/** Most offers that stand of all users here. */
+export const MAX_OWN_OFFERS = 4000
 /** How long it is known how an offer ended: a daemon that was away meanwhile asks about it when it is back. */
 const REMEMBER: Milliseconds = 600_000
 /** Most ended offers remembered. */
@@ -39,11 +41,20 @@ export class OfferRegistry {
     throw new PartylineError('peer.no-offer')
   }
 
-  /** True when one more offer from or to this peer fits. */
-  hasRoom(peer: PeerId, direction: OfferView['direction']): boolean {
-    const same = this.all().filter((offer) => offer.direction === direction)
-    if (same.length >= MAX_OFFERS) return false
-    return direction === 'out' || same.filter((offer) => offer.peer === peer).length < MAX_OFFERS_PER_PEER
+  /** True when one more offer from this peer fits. */
+  hasRoomFrom(peer: PeerId): boolean {
+    const same = this.#inDirection('in')
+    return same.length < MAX_OFFERS && same.filter((offer) => offer.peer === peer).length < MAX_OFFERS_PER_PEER
+  }
+
+  /** True when one more offer of this user fits. */
+  hasRoomOf(user: string): boolean {
+    const same = this.#inDirection('out')
+    return same.length < MAX_OWN_OFFERS && same.filter((offer) => offer.user === user).length < MAX_OFFERS
+  }
+
+  #inDirection(direction: OfferView['direction']): Offer[] {
+    return this.all().filter((offer) => offer.direction === direction)
   }
 
   add(offer: Offer): void {

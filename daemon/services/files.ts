@@ -108,7 +108,7 @@ export class FileService {
     const known = this.#offers.find(id)
     if (known) return this.#offerAgain(known, peer, caller)
     if (this.#options.isBlocked(peer)) throw new PartylineError('policy.blocked')
-    if (!this.#offers.hasRoom(peer, 'out')) throw new PartylineError('local.limit', 'too many offers stand')
+    if (!this.#offers.hasRoomOf(caller.user)) throw new PartylineError('local.limit', 'too many offers stand')
     const offer = new Offer(id, peer, 'out', { ...content, name: cleanOfferName(content.name) }, caller.user)
     this.#offers.add(offer)
     this.#hold(offer, caller)
@@ -289,7 +289,7 @@ export class FileService {
       this.#answer(known)
       return
     }
-    if (!this.#offers.hasRoom(peer, 'in')) throw new PartylineError('peer.busy')
+    if (!this.#offers.hasRoomFrom(peer)) throw new PartylineError('peer.busy')
     const { offer: id, name, files, bytes } = message
     const offer = new Offer(id, peer, 'in', { name, files, bytes })
     this.#offers.add(offer)

@@ -5,7 +5,7 @@ import { silentLogger } from '../../daemon/logger.ts'
 import { Refusals } from '../../daemon/refusals.ts'
 import { FileService } from '../../daemon/services/files.ts'
 import { cleanOfferName, decodeFilesMessage, encodeFilesMessage } from '../../daemon/services/files-message.ts'
-import { MAX_ENDED, MAX_OFFERS, MAX_OFFERS_PER_PEER } from '../../daemon/services/files-registry.ts'
+import { MAX_ENDED, MAX_OFFERS, MAX_OFFERS_PER_PEER, MAX_OWN_OFFERS } from '../../daemon/services/files-registry.ts'
 import type { SessionStream } from '../../daemon/session/session.ts'
 import type { PeerId } from '../../daemon/types.ts'
 import type { Caller } from '../../ipc/api.ts'
@@ -272,6 +272,10 @@ describe('an own offer', () => {
     const caller = app()
     for (let index = 0; index < MAX_OFFERS; index++) await files.offer(ANNA, CONTENT, caller)
     await expect(files.offer(BEN, CONTENT, caller)).rejects.toMatchObject({ code: 'local.limit' })
+    // Of that user; another has room, until there are too many in all.
+    for (let index = MAX_OFFERS; index < MAX_OWN_OFFERS; index++)
+      await files.offer(ANNA, CONTENT, app(`user ${index % 30}`))
+    await expect(files.offer(BEN, CONTENT, app('one more'))).rejects.toMatchObject({ code: 'local.limit' })
   })
 })
 
